@@ -1,0 +1,113 @@
+"""The one closed loop of the project."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mpc.arrays import Array, frozen
+from mpc.expert import Control
+from mpc.problem import ControlProblem
+from mpc.rollouts import Rollouts
+from mpc.status import Status
+
+
+class Controller(Protocol):
+    """A controller with memory: mixtures, chunks, histories, noise injection and switches are ones."""
+
+    def start(self, E: int, rng: np.random.Generator | None) -> Any:
+        """The memory of ``E`` fresh loops."""
+        ...
+
+    def act(self, memory: Any, t: int, x: Array) -> tuple[Control, Any]:
+        """Actions for the states ``x (E, n)`` at time ``t``, and the new memory."""
+        ...
+
+
+@dataclass(frozen=True)
+class Memoryless:
+    """A plain callable ``x -> u`` or ``x -> Control`` as a controller."""
+
+    function: Callable[[Array], Control | ArrayLike]
+
+    def start(self, E: int, rng: np.random.Generator | None) -> None:
+        return None
+
+    def act(self, memory: None, t: int, x: Array) -> tuple[Control, None]:
+        answer = self.function(x)
+        if isinstance(answer, Control):
+            return answer, memory
+        return Control(u=np.asarray(answer, float), status=np.zeros(len(x), np.int8)), memory
+
+
+def simulate(
+    problem: ControlProblem,
+    controller: Controller | Callable[[Array], Control | ArrayLike],
+    x0: ArrayLike,
+    steps: int,
+    disturbance: ArrayLike | None = None,
+    rng: np.random.Generator | None = None,
+) -> Rollouts:
+    """Roll out ``x_{t+1} = A x_t + B u_t + w_t`` from each row of ``x0 (E, n)`` for ``steps`` steps.
+
+    A loop stops, and its ``length`` says where, when an expert has no usable action, when a plain
+    callable returns a non-finite input, or when ``||x||_inf`` passes ``problem.divergence_limit``
+    (the state that passed it is kept). Labels are kept where the controller is an expert: a plain
+    callable that returns inputs has none. Inputs are applied as given, never clipped.
+
+    Args:
+        controller: an expert, a callable ``x (E, n) -> u (E, m)`` or a ``Controller``.
+        disturbance: ``w (E, steps, n)``, or None for none.
+        rng: handed to ``controller.start`` for controllers that draw.
+
+    Raises:
+        ValueError: if x0, steps or disturbance have the wrong shape or are not finite.
+    """
+    x = np.array(frozen("x0", x0, (None, problem.n)))
+    E, T, n = len(x), int(steps), problem.n
+    if T < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    w = None if disturbance is None else frozen("disturbance", disturbance, (E, T, n))
+    loop: Any = controller if hasattr(controller, "act") else Memoryless(controller)  # type: ignore[arg-type]
+    xs = np.full((E, T + 1, n), np.nan)
+    us = np.full((E, T, problem.m), np.nan)
+    length = np.zeros(E, dtype=np.int64)
+    alive = np.ones(E, dtype=bool)
+    labels: dict[str, np.ndarray] | None = None
+    xs[:, 0] = x
+    memory = loop.start(E, rng)
+    for t in range(T):
+        control, memory = loop.act(memory, t, x)
+        labels = _keep(labels, control, t, T, alive)
+        acts = alive & np.isfinite(control.u).all(axis=1) & (control.status >= 0)
+        us[acts, t] = control.u[acts]
+        following = problem.system.step(x[acts], control.u[acts])
+        x = np.array(x)
+        x[acts] = following if w is None else following + w[acts, t]
+        xs[acts, t + 1] = x[acts]
+        length[acts] = t + 1
+        alive = acts & (np.abs(x) <= problem.divergence_limit).all(axis=1)
+        if not alive.any():
+            break
+    return Rollouts(xs, us, length, None if w is None else np.array(w), Control(**labels) if labels else None)
+
+
+def _keep(
+    labels: dict[str, np.ndarray] | None, control: Control, t: int, T: int, alive: np.ndarray
+) -> dict[str, np.ndarray] | None:
+    """Write the labels of time ``t`` for the loops still running; None for a controller without."""
+    if t == 0:
+        if not (control.status != Status.unset).any():
+            return None
+        labels = {
+            name: np.full(
+                (value.shape[0], T, *value.shape[1:]), Status.unset if name == "status" else np.nan, value.dtype
+            )
+            for name, value in control.arrays().items()
+        }
+    if labels is not None:
+        for name, value in control.arrays().items():
+            labels[name][alive, t] = value[alive]
+    return labels
