@@ -1,6 +1,7 @@
 """Validated, read-only float64 arrays: how every public constructor takes its numbers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,3 +63,15 @@ def require_psd(name: str, value: ArrayLike, size: int, *, definite: bool) -> Ar
     if smallest < -1e-10 * scale:
         raise ValueError(f"{name} must be positive semidefinite, its smallest eigenvalue is {smallest:.3g}")
     return matrix
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """``value`` as an int.
+
+    Raises:
+        ValueError: if it is not a whole number of at least ``least``.
+    """
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not (is_number and float(value).is_integer() and value >= least):
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)

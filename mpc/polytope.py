@@ -5,8 +5,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linprog
-from scipy.spatial import HalfspaceIntersection
 
 from mpc.arrays import Array, frozen, row_product
 
@@ -64,7 +62,7 @@ class Polytope:
 
     def contains(self, z: ArrayLike, tolerance: float = 0.0) -> np.ndarray:
         """Whether each ``z (..., n)`` satisfies every row to ``tolerance`` (False for NaN)."""
-        return (self.slack(z) >= -tolerance).all(axis=-1)
+        return np.asarray((self.slack(z) >= -tolerance).all(axis=-1))
 
     def violation(self, z: ArrayLike) -> Array:
         """``max(0, max_i (G z - h)_i)`` for ``z (..., n)``: (...,), zero inside, NaN for NaN."""
@@ -75,7 +73,13 @@ class Polytope:
         direction = frozen("direction", direction, (self.dimension,))
         if not len(self.h):
             return np.inf if direction.any() else 0.0
-        result = linprog(-direction, A_ub=self.G, b_ub=self.h, bounds=(None, None), method="highs")
+        from scipy.optimize import linprog
+
+        # HiGHS's presolve calls some unbounded programs infeasible, so it is left out.
+        options = {"presolve": False}
+        result = linprog(
+            -direction, A_ub=self.G, b_ub=self.h, bounds=(None, None), method="highs", options=options
+        )
         if result.status == 3:
             return np.inf
         if result.status != 0:
@@ -95,6 +99,8 @@ class Polytope:
         cost = np.append(np.zeros(n), -1.0)
         if not len(self.h):
             return np.zeros(n), 1e6
+        from scipy.optimize import linprog
+
         result = linprog(cost, A_ub=columns, b_ub=self.h, bounds=bounds, method="highs")
         if result.status == 2:
             return np.full(n, np.nan), -np.inf
@@ -141,5 +147,7 @@ class Polytope:
             raise ValueError("the polytope has no interior; vertices of flat sets are not supported")
         if self.dimension == 1:
             return np.array([[low[0]], [high[0]]])
+        from scipy.spatial import HalfspaceIntersection
+
         points = HalfspaceIntersection(np.hstack([self.G, -self.h[:, None]]), centre).intersections
         return np.unique(points.round(12), axis=0)

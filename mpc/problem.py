@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import solve_discrete_are
 
-from mpc.arrays import Array, require_psd
+from mpc.arrays import Array, require_psd, whole_number
 from mpc.polytope import Polytope
 from mpc.system import LinearSystem
 
@@ -79,9 +78,7 @@ class ControlProblem:
         put("Q", require_psd("Q", np.eye(n) if self.Q is None else self.Q, n, definite=False))
         put("R", require_psd("R", np.eye(m) if self.R is None else self.R, m, definite=True))
         put("Qf", require_psd("Qf", self._terminal_weight(), n, definite=False))
-        if isinstance(self.N, bool) or int(self.N) != self.N or self.N < 1:
-            raise ValueError(f"N, the horizon, must be a whole number of at least 1, got {self.N}")
-        put("N", int(self.N))
+        put("N", whole_number("N, the horizon,", self.N, 1))
         for name, letter, count in (("state_labels", "x", n), ("input_labels", "u", m)):
             labels = tuple(getattr(self, name)) or tuple(f"{letter}{i + 1}" for i in range(count))
             if len(labels) != count:
@@ -179,6 +176,8 @@ def riccati_solution(system: LinearSystem, Q: Array, R: Array) -> Array:
     Raises:
         ValueError: where no stabilising solution exists.
     """
+    from scipy.linalg import solve_discrete_are
+
     try:
         P = solve_discrete_are(system.A, system.B, Q, R)
     except np.linalg.LinAlgError as error:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import expm
 
 from mpc.arrays import Array, frozen, row_product
 
@@ -41,7 +40,9 @@ class LinearSystem:
         n, m = continuous.B.shape
         block = np.zeros((n + m, n + m))
         block[:n, :n], block[:n, n:] = continuous.A, continuous.B
-        hold = expm(block * dt)
+        from scipy.linalg import expm
+
+        hold = np.asarray(expm(block * dt), np.float64)
         return cls(hold[:n, :n], hold[:n, n:], dt)
 
     @property

@@ -1,0 +1,1 @@
+"""Scientific questions: one module each, with ``experiments(size, seed)`` and ``verdicts(table)``."""

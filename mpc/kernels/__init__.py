@@ -1,0 +1,1 @@
+"""Compiled kernels: one module for each algorithm, plain loops over one state at a time."""

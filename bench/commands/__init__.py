@@ -1,0 +1,28 @@
+"""The commands of ``centralpath``: one frozen dataclass each, whose fields are its options.
+
+Nothing heavy is imported here: ``--help`` comes from these classes alone, and each ``run`` imports
+what it needs.
+"""
+
+from typing import Annotated
+
+from tyro.conf import subcommand
+
+from bench.commands.evaluate import Evaluate
+from bench.commands.generate import Generate
+from bench.commands.quickstart import Quickstart
+from bench.commands.report import Report
+from bench.commands.sweep import Sweep
+from bench.commands.systems import Systems
+from bench.commands.train import Train
+
+Command = (
+    Annotated[Systems, subcommand("systems")]
+    | Annotated[Generate, subcommand("generate")]
+    | Annotated[Train, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Sweep, subcommand("sweep")]
+    | Annotated[Report, subcommand("report")]
+    | Annotated[Quickstart, subcommand("quickstart")]
+)
+"""What the command line offers."""

@@ -1,0 +1,118 @@
+"""How smooth an expert is: the largest operator norms of its Jacobian and Hessian over a region.
+
+Random sampling alone underestimates both badly near a kink, where the norms peak on a thin line. So
+the region is covered first (a grid in the plane, seeded draws elsewhere), and the search then closes
+in on the best points: around each, candidates within a radius that shrinks from round to round.
+What is found is a lower bound on the supremum.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpc.arrays import Array
+from mpc.expert import Expert
+from mpc.problem import ControlProblem
+from mpc.sampling import UniformSampler
+from mpc.seeds import seed_for
+
+Norm = Callable[[Array], Array]
+"""States (B, n) -> norms (B,), NaN where there is no usable label."""
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """Largest operator norms found; NaN where the expert has no such derivative."""
+
+    jacobian: float
+    hessian: float
+
+
+@dataclass(frozen=True)
+class Search:
+    """How hard to look."""
+
+    cover: int = 1600
+    """Points that cover the region."""
+    starts: int = 12
+    """Points that are refined."""
+    rounds: int = 8
+    """Rounds of refinement; each halves the radius."""
+    candidates: int = 16
+    """Candidates around each point in a round."""
+
+
+def expert_smoothness(problem: ControlProblem, expert: Expert, search: Search | None = None) -> Smoothness:
+    """Largest ``||du/dx||_2`` and ``||d2u/dx2||`` over the part of the initial set where labels exist.
+
+    The norm of the Hessian ``(m, n, n)`` is the largest singular value of it unfolded to ``(m n, n)``:
+    the Lipschitz constant of the Jacobian in the Frobenius norm, and for one input the spectral norm.
+    An expert without ``hessian`` (exact laws: zero almost everywhere, unbounded at kinks) gives NaN.
+    """
+    search = search or Search()
+    points = cover(problem, search.cover)
+    jacobian = _largest(problem, lambda x: jacobian_norm(expert, x), points, search)
+    if not hasattr(expert, "hessian"):
+        return Smoothness(jacobian, float("nan"))
+    return Smoothness(jacobian, _largest(problem, lambda x: hessian_norm(expert, x), points, search))
+
+
+def jacobian_norm(expert: Expert, x: Array) -> Array:
+    """``||du/dx||_2`` at the states ``x (B, n)``; NaN where there is none."""
+    control = expert(x)
+    if control.dudx is None:
+        return np.full(len(x), np.nan)
+    return _spectral(np.where(control.usable[:, None, None], control.dudx, np.nan))
+
+
+def hessian_norm(expert: Expert, x: Array) -> Array:
+    """Norm of the Hessian at the states ``x (B, n)``, see ``expert_smoothness``."""
+    hessian = np.asarray(expert.hessian(x))  # type: ignore[attr-defined]
+    return _spectral(hessian.reshape(len(x), -1, x.shape[1]))
+
+
+def cover(problem: ControlProblem, count: int) -> Array:
+    """About ``count`` points of the initial set: a grid in one or two dimensions, seeded draws above."""
+    region = problem.initial_set
+    if problem.n > 2:
+        seeds = seed_for("smoothness", problem.key).spawn(count)
+        generators = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
+        return UniformSampler(region, "the set of initial states").draw(generators)
+    low, high = region.bounds
+    side = round(count ** (1 / problem.n))
+    axes = [np.linspace(a, b, side + 2)[1:-1] for a, b in zip(low, high, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, problem.n)
+    return points[region.contains(points)]
+
+
+def _largest(problem: ControlProblem, norm: Norm, points: Array, search: Search) -> float:
+    """Largest norm over the points and the refinements around the best of them."""
+    values = norm(points)
+    if not np.isfinite(values).any():
+        return float("nan")
+    order = np.argsort(np.where(np.isfinite(values), -values, np.inf), kind="stable")[: search.starts]
+    best, found = points[order], np.nan_to_num(values[order], nan=-np.inf)
+    rng = np.random.default_rng(seed_for("smoothness-refinement", problem.key))
+    low, high = problem.initial_set.bounds
+    radius = (high - low) / max(2.0, search.cover ** (1 / problem.n))
+    for _ in range(search.rounds):
+        shifts = rng.uniform(-1, 1, (len(best), search.candidates, problem.n)) * radius
+        near = best[:, None, :] + shifts
+        inside = problem.initial_set.contains(near)
+        near_values = norm(near.reshape(-1, problem.n)).reshape(inside.shape)
+        near_values = np.where(inside & np.isfinite(near_values), near_values, -np.inf)
+        winner = near_values.argmax(axis=1)
+        rows = np.arange(len(best))
+        better = near_values[rows, winner] > found
+        best = np.where(better[:, None], near[rows, winner], best)
+        found = np.where(better, near_values[rows, winner], found)
+        radius = radius / 2
+    return float(found.max())
+
+
+def _spectral(matrices: Array) -> Array:
+    """Largest singular value of each ``(B, k, n)``, NaN for one that is not finite."""
+    finite = np.asarray(np.isfinite(matrices).all(axis=(1, 2)))
+    safe = np.where(finite[:, None, None], matrices, 0.0)
+    return np.where(finite, np.linalg.svd(safe, compute_uv=False)[:, 0], np.nan)

@@ -1,0 +1,54 @@
+"""Configs of the learners: frozen, without torch."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from imitation.optim.configs import AdamW, AnyOptimizer
+from imitation.policies.configs import Mlp, PolicyConfig
+
+
+@dataclass(frozen=True)
+class BehaviourCloning:
+    """Regress the expert's action on the states of its demonstrations.
+
+    Targets are the actions in their own units, not scaled. The budget is a fixed number of gradient
+    steps whatever the number of demonstrations, minibatches drawn with replacement.
+    """
+
+    policy: PolicyConfig = field(default_factory=Mlp)
+    """Architecture."""
+    optimizer: AnyOptimizer = field(default_factory=AdamW)
+    """Update rule and its hyper-parameters."""
+    loss: Literal["l2", "l1", "huber"] = "l2"
+    """Of an error e: 'l2' mean of e_i^2, 'l1' mean of ||e||_2, 'huber' mean of Huber(e_i) with knee 1."""
+    steps: int = 2000
+    """Gradient steps."""
+    batch: int = 256
+    """Samples in a minibatch."""
+    epochs: int | None = None
+    """Passes over the data, without replacement, instead of a fixed number of steps."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Factor on the learning rate over the steps."""
+    validation: float = 0.1
+    """Share of the episodes held out, the last ones, at least one of two or more; 0 for none."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of training and of the policy."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("steps", self.steps), ("batch", self.batch), ("epochs", self.epochs)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation must be a share in [0, 1), got {self.validation}")
+        choices = (
+            ("loss", self.loss, ("l2", "l1", "huber")),
+            ("schedule", self.schedule, ("constant", "cosine")),
+            ("dtype", self.dtype, ("float32", "float64")),
+        )
+        for name, value, allowed in choices:
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+LearnerConfig = BehaviourCloning
+"""What the command line and an experiment see."""

@@ -1,0 +1,71 @@
+"""AdamW: Adam with bias correction and decoupled weight decay (arXiv 1711.05101, algorithm 2).
+
+m_t = b1 m_{t-1} + (1 - b1) g_t             v_t = b2 v_{t-1} + (1 - b2) g_t^2
+theta_t = (1 - lr wd) theta_{t-1} - lr (m_t / (1 - b1^t)) / (sqrt(v_t / (1 - b2^t)) + eps)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from imitation.optim.contract import Objective, Params, per_member
+
+
+@dataclass(frozen=True, eq=False)
+class AdamWState:
+    """Steps taken, and the running means of the gradient and of its square."""
+
+    step: int
+    mean: Params
+    square: Params
+
+
+@dataclass(frozen=True)
+class AdamWRule:
+    """The update rule; the fields are those of ``imitation.optim.AdamW``."""
+
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+
+    needs = frozenset({"grad"})
+    gradients = 1
+    vectorises = True
+    elementwise = True
+
+    def init(self, params: Params, draws: Mapping[str, Tensor]) -> AdamWState:
+        zeros = {name: torch.zeros_like(p) for name, p in params.items()}
+        return AdamWState(0, zeros, zeros)
+
+    def update(
+        self,
+        state: AdamWState,
+        params: Params,
+        objective: Objective,
+        lr: float | Tensor,
+        draws: Mapping[str, Tensor],
+    ) -> tuple[Params, AdamWState, dict[str, Tensor]]:
+        loss, grads = objective.loss_and_grad(params)
+        step = state.step + 1
+        mean = {name: torch.lerp(state.mean[name], g, 1 - self.beta1) for name, g in grads.items()}
+        square = {
+            name: (state.square[name] * self.beta2).addcmul_(g, g, value=1 - self.beta2)
+            for name, g in grads.items()
+        }
+        moved = {name: self._moved(p, mean[name], square[name], step, lr) for name, p in params.items()}
+        return moved, AdamWState(step, mean, square), {"loss": loss}
+
+    def _moved(self, p: Tensor, mean: Tensor, square: Tensor, step: int, lr: float | Tensor) -> Tensor:
+        rate = per_member(lr, p)
+        root = square.sqrt().div_((1 - self.beta2**step) ** 0.5).add_(self.eps)
+        direction = torch.div(mean, root, out=root).mul_(rate / (1 - self.beta1**step))
+        return (p * (1 - rate * self.weight_decay)).sub_(direction)
+
+    def deployed(self, state: AdamWState, params: Params) -> Params:
+        return params
+
+    def state_bytes(self, params: Params) -> int:
+        return 2 * sum(p.numel() * p.element_size() for p in params.values())

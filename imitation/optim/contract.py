@@ -1,0 +1,110 @@
+"""What an update rule is, and what it may ask of the objective it minimises.
+
+All tensors carry a leading member axis K: a population of models of one shape, one program (K = 1
+alone). Members never meet: norms, projections and moments are per member. A rule draws no random
+numbers (the driver draws for each member from its own seed and passes the ``draws``), keeps no
+hidden state and never writes to a gradient.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+Params = dict[str, Tensor]
+"""Named tensors, each ``(K, ...)``."""
+
+
+class Objective(Protocol):
+    """The loss of each member as a function of its weights: one minibatch, the same at every call."""
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """Which of 'grad', 'hvp', 'ggn', 'sample_grad' can be asked for; the others raise ValueError."""
+        ...
+
+    def loss_and_grad(self, params: Params) -> tuple[Tensor, Params]:
+        """Loss ``(K,)`` and its gradient."""
+        ...
+
+    def hvp(self, params: Params, v: Params, full: bool = True) -> Params:
+        """Hessian of the loss times ``v``; ``full``: of the whole training set's loss."""
+        ...
+
+    def ggn(self, params: Params, v: Params) -> Params:
+        """Generalised Gauss-Newton matrix of the loss times ``v``."""
+        ...
+
+    def sample_grad(self, params: Params, i: Tensor) -> Params:
+        """Gradient of the loss of sample ``i (K,)`` of the minibatch."""
+        ...
+
+
+class Rule(Protocol):
+    """A pure update rule over a population.
+
+    ``vectorises``: takes K > 1. ``elementwise``: weight by weight, so that the driver may pass one flat
+    ``(K, P)`` buffer instead of many tensors. ``needs``: what it asks of the objective beside its own
+    arithmetic. ``gradients``: calls of ``loss_and_grad`` in one step.
+    """
+
+    @property
+    def needs(self) -> frozenset[str]: ...
+    @property
+    def gradients(self) -> int: ...
+    @property
+    def vectorises(self) -> bool: ...
+    @property
+    def elementwise(self) -> bool: ...
+
+    def init(self, params: Params, draws: Mapping[str, Tensor]) -> Any:
+        """The state before the first step."""
+        ...
+
+    def update(
+        self,
+        state: Any,
+        params: Params,
+        objective: Objective,
+        lr: float | Tensor,
+        draws: Mapping[str, Tensor],
+    ) -> tuple[Params, Any, dict[str, Tensor]]:
+        """New weights, new state, diagnostics; ``lr`` is one rate or one for each member ``(K,)``.
+
+        ``info["loss"]`` is the loss ``(K,)`` at the first gradient of the step.
+        """
+        ...
+
+    def deployed(self, state: Any, params: Params) -> Params:
+        """The weights to use; ``params`` itself where they are the ones that are trained."""
+        ...
+
+    def state_bytes(self, params: Params) -> int:
+        """Bytes of the tensors that the state holds."""
+        ...
+
+
+def not_offered(objective: object, what: str) -> ValueError:
+    """The error of an objective that is asked for something it does not offer."""
+    return ValueError(
+        f"{type(objective).__name__} does not offer {what!r}; use a rule that needs only gradients, or an "
+        f"objective that offers it"
+    )
+
+
+def require_offers(rule: Rule, objective: Objective) -> None:
+    """Raise ValueError, before the first step, where the rule needs what the objective lacks."""
+    missing = sorted(rule.needs - objective.offers)
+    if missing:
+        raise ValueError(
+            f"{type(rule).__name__} needs {missing} of its objective, {type(objective).__name__} offers "
+            f"{sorted(objective.offers)}; pass an objective that offers them"
+        )
+
+
+def per_member(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """A number as it is; one number a member ``(K,)`` shaped to broadcast over ``like (K, ...)``."""
+    if isinstance(value, torch.Tensor) and value.dim():
+        return value.view(-1, *[1] * (like.dim() - 1))
+    return value

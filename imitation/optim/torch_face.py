@@ -1,0 +1,147 @@
+"""A ``torch.optim.Optimizer`` over any update rule, for the parameters of one model."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imitation.optim.contract import Objective, Params, Rule, not_offered, require_offers
+from imitation.optim.state import plain, restored
+
+
+class TorchFace(torch.optim.Optimizer):
+    """Runs ``rule`` with K = 1: gradients in place then ``step()``, or ``step(closure)``.
+
+    The closure is torch's usual one (zero the gradients, compute the loss, call backward, return the
+    loss). Rules that ask for several gradients a step need it. ``eval()`` puts the weights to deploy into
+    the model and ``train()`` puts the trained ones back; both do nothing where the two are the same.
+    A learning-rate scheduler may change ``param_groups[0]["lr"]``. A weight without a gradient counts as
+    one with gradient zero: leave out what is frozen.
+
+    Args:
+        params: the tensors, or pairs (name, tensor): one group.
+        rule: the update rule.
+        lr: learning rate.
+        objective: for rules that need more than gradients.
+
+    Raises:
+        ValueError: for several parameter groups, or a rule whose needs the objective does not meet.
+    """
+
+    def __init__(
+        self, params: "Iterable[Any]", rule: Rule, lr: float, objective: Objective | None = None
+    ) -> None:
+        super().__init__(params, {"lr": lr})
+        if len(self.param_groups) != 1:
+            raise ValueError(
+                f"params must be one group, got {len(self.param_groups)}; build one optimizer for each group"
+            )
+        self._rule = rule
+        self._objective = objective
+        self._progress: Any = None
+        self._trained: Params | None = None
+        if objective is not None:
+            require_offers(rule, objective)
+        elif rule.needs - {"grad"}:
+            raise ValueError(
+                f"{type(rule).__name__} needs {sorted(rule.needs)} of its objective, a closure gives only "
+                f"gradients; pass objective=... to build"
+            )
+
+    @property
+    def _named(self) -> Params:
+        group = self.param_groups[0]
+        names = group.get("param_names") or [str(i) for i in range(len(group["params"]))]
+        return dict(zip(names, group["params"], strict=True))
+
+    def _weights(self) -> Params:
+        return {name: p.detach().clone()[None] for name, p in self._named.items()}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One step of the rule; the loss at its first gradient where there is a closure."""
+        if self._trained is not None:
+            raise ValueError("the model holds the deployed weights; call train() on the optimizer first")
+        weights = self._weights()
+        if self._progress is None:
+            self._progress = self._rule.init(weights, {})
+        objective = self._objective or ModelObjective(self._named, closure)
+        lr = self.param_groups[0]["lr"]
+        weights, self._progress, info = self._rule.update(self._progress, weights, objective, lr, {})
+        _write(self._named, weights)
+        return None if closure is None and self._objective is None else info["loss"][0]
+
+    def eval(self) -> None:
+        """Put the weights to deploy into the model."""
+        if self._trained is not None or self._progress is None:
+            return
+        weights = self._weights()
+        deployed = self._rule.deployed(self._progress, weights)
+        if deployed is not weights:
+            self._trained = weights
+            _write(self._named, deployed)
+
+    def train(self) -> None:
+        """Put the weights that are trained back into the model."""
+        if self._trained is not None:
+            _write(self._named, self._trained)
+            self._trained = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """torch's form, the rule's state under ``state["rule"]``; the model must hold its trained weights."""
+        if self._trained is not None:
+            raise ValueError("the model holds the deployed weights; call train() before state_dict()")
+        if self._progress is not None:
+            self.state["rule"] = plain(self._progress)  # type: ignore[index]
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from ``state_dict``: the next steps are the same bits as without the round trip."""
+        super().load_state_dict(state_dict)
+        record = self.state.get("rule")  # type: ignore[call-overload]
+        self._progress = None if record is None else restored(self._rule.init(self._weights(), {}), record)
+
+
+class ModelObjective:
+    """The loss of a torch model as an objective: through a closure, or from gradients in place (once)."""
+
+    offers = frozenset({"grad"})
+
+    def __init__(self, named: Params, closure: Callable[[], Any] | None) -> None:
+        self._named = named
+        self._closure = closure
+        self._used = False
+
+    def loss_and_grad(self, params: Params) -> tuple[Tensor, Params]:
+        _write(self._named, params)
+        loss: Any = float("nan")
+        if self._closure is not None:
+            with torch.enable_grad():
+                loss = self._closure()
+        elif self._used:
+            raise ValueError("this rule takes several gradients a step; call step(closure)")
+        self._used = True
+        first = next(iter(self._named.values()))
+        return torch.as_tensor(loss, dtype=first.dtype).detach().reshape(1), self._gradients()
+
+    def _gradients(self) -> Params:
+        return {
+            name: (torch.zeros_like(p) if p.grad is None else p.grad.detach().clone())[None]
+            for name, p in self._named.items()
+        }
+
+    def hvp(self, params: Params, v: Params, full: bool = True) -> Params:
+        raise not_offered(self, "hvp")
+
+    def ggn(self, params: Params, v: Params) -> Params:
+        raise not_offered(self, "ggn")
+
+    def sample_grad(self, params: Params, i: Tensor) -> Params:
+        raise not_offered(self, "sample_grad")
+
+
+def _write(named: Params, params: Params) -> None:
+    with torch.no_grad():
+        for name, p in named.items():
+            p.copy_(params[name][0])

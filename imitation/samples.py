@@ -1,0 +1,92 @@
+"""From rollouts to training samples: rows, the validation split, and minibatch indices."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpc.arrays import Array
+from mpc.rollouts import Rollouts
+from mpc.seeds import seed_for
+
+_BLOCK = 256  # steps whose indices are drawn at once
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """States ``x (S, n)`` and the actions to imitate ``u (S, m)``, episode by episode."""
+
+    x: Array
+    u: Array
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def samples(rollouts: Rollouts) -> Samples:
+    """Every step of every episode: the label where labels exist and are usable, else the applied input.
+
+    With labels, a step whose label is not usable is left out (its input may be noisy or made up).
+    """
+    states = rollouts.x[:, :-1]
+    if rollouts.labels is not None:
+        keep, actions = rollouts.labels.usable, rollouts.labels.u
+    else:
+        keep, actions = np.arange(rollouts.steps) < rollouts.length[:, None], rollouts.u
+    return Samples(states[keep], actions[keep])
+
+
+def split(rollouts: Rollouts, share: float) -> tuple[Samples, Samples]:
+    """Training and validation samples; the last episodes are held out.
+
+    Of n episodes ``round(share n)`` are held out, at least 1 and at most n - 1; none where n = 1 or
+    share = 0.
+
+    Raises:
+        ValueError: if no sample is left to train on.
+    """
+    n = rollouts.episodes
+    held = min(max(1, round(share * n)), n - 1) if share > 0 else 0
+    training, validation = samples(rollouts[: n - held]), samples(rollouts[n - held :])
+    if not len(training):
+        raise ValueError(
+            f"rollouts hold no usable label in the {n - held} of {n} episodes to train on; "
+            f"look at rollouts.labels.status, or generate demonstrations from feasible states"
+        )
+    if not (np.isfinite(training.x).all() and np.isfinite(training.u).all()):
+        raise ValueError("rollouts hold NaN or infinity where a usable label stands; generate them again")
+    return training, validation
+
+
+def minibatches(sizes: Sequence[int], reps: Sequence[int], batch: int, epochs: bool) -> Iterator[np.ndarray]:
+    """Blocks of minibatch indices ``(steps of the block, K, batch)`` without end.
+
+    Member k draws from ``seed_for('batches', reps[k])`` alone, so its indices depend on nobody else.
+    With replacement: ``floor(size U)``, so members that differ in size only take the same relative
+    places. ``epochs``: consecutive permutations cut into batches.
+    """
+    draw = _permuted if epochs else _with_replacement
+    members = [
+        draw(size, batch, np.random.default_rng(seed_for("batches", rep)))
+        for size, rep in zip(sizes, reps, strict=True)
+    ]
+    while True:
+        yield np.stack([next(member) for member in members], axis=1)
+
+
+def _with_replacement(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    while True:
+        yield (rng.random((_BLOCK, batch)) * size).astype(np.int64)
+
+
+def _permuted(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    rest = np.zeros(0, np.int64)
+    while True:
+        parts = [rest]
+        missing = _BLOCK * batch - len(rest)
+        while missing > 0:
+            parts.append(rng.permutation(size))
+            missing -= size
+        stream = np.concatenate(parts)
+        yield stream[: _BLOCK * batch].reshape(_BLOCK, batch)
+        rest = stream[_BLOCK * batch :]

@@ -1,0 +1,222 @@
+"""Behaviour cloning of a population: K policies of one shape in one batched program."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imitation.learners.configs import LearnerConfig
+from imitation.losses import loss_function
+from imitation.objective import CloningObjective
+from imitation.optim.contract import Params, Rule, require_offers
+from imitation.optim.flat import FlatObjective, Layout
+from imitation.optim.schedules import factor
+from imitation.policies.contract import Tensors
+from imitation.population import forward, stacked
+from imitation.samples import Samples, minibatches, split
+from imitation.trained import History, Trained
+from mpc.problem import ControlProblem
+from mpc.rollouts import Rollouts
+from mpc.seeds import integer_seed
+
+_POINTS = 20  # entries of the history
+
+Progress = Callable[[int, int], None]
+"""``progress(steps done, steps in all)``, called about a hundred times."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One model to train: its demonstrations, and the repetition that seeds its weights and minibatches.
+
+    The targets are the labels of ``rollouts`` where it has them (only usable ones), else the inputs
+    applied. Members of a population may differ in the number of samples.
+    """
+
+    rollouts: Rollouts
+    rep: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A member made ready: samples, drawn and fitted policy, and its number of gradient steps."""
+
+    training: Samples
+    validation: Samples
+    policy: nn.Module
+    rep: int
+    steps: int
+
+
+def train(
+    problem: ControlProblem,
+    learner: LearnerConfig,
+    members: Sequence[Member],
+    progress: Progress | None = None,
+) -> Trained:
+    """Clone the demonstrations of each member; member k of the result belongs to ``members[k]``.
+
+    All members that take the same number of steps are trained as one program with a leading axis K
+    (an optimizer that does not vectorise: one after the other). A member's result does not depend on
+    its company, to rounding, and the same call gives the same bits. Initial weights come from
+    ``('weights', architecture, rep)``, minibatches from ``('batches', rep)``. A member whose training
+    diverges ends with non-finite weights and does not touch the others. Runs on as many torch threads
+    as the caller has set.
+
+    Raises:
+        ValueError: without members, for rollouts of other sizes than the problem's, or without a usable
+            sample.
+    """
+    if not members:
+        raise ValueError("members must hold at least one Member(rollouts, rep)")
+    prepared = [_prepare(problem, learner, member) for member in members]
+    rule = learner.optimizer.rule()
+    groups = _groups(prepared, rule.vectorises)
+    total = sum(prepared[group[0]].steps for group in groups)
+    params, buffers, history = ([{}] * len(members) for _ in range(3))
+    done = 0
+    for group in groups:
+        run = _Run.of(learner, rule, [prepared[k] for k in group])
+        trained = run.fit(_shifted(progress, done, total))
+        done += run.steps
+        for place, k in enumerate(group):
+            params[k], buffers[k], history[k] = (_member(part, place) for part in trained)
+    return Trained(learner, problem, _joined(params), _joined(buffers), History(**_joined(history)))
+
+
+def _prepare(problem: ControlProblem, learner: LearnerConfig, member: Member) -> _Prepared:
+    n, m = member.rollouts.x.shape[2], member.rollouts.u.shape[2]
+    if (n, m) != (problem.n, problem.m):
+        raise ValueError(
+            f"rollouts have {n} states and {m} inputs, the problem {problem.name!r} has {problem.n} and "
+            f"{problem.m}; use demonstrations of this problem"
+        )
+    training, validation = split(member.rollouts, learner.validation)
+    policy = learner.policy.build(problem.n, problem.m, problem.U.bounds)
+    seed = integer_seed("weights", learner.policy.architecture, member.rep)
+    policy.draw(torch.Generator().manual_seed(seed))
+    policy.fit_inputs(torch.from_numpy(training.x))
+    policy.to(getattr(torch, learner.dtype))
+    steps = learner.steps
+    if learner.epochs is not None:
+        steps = ceil(learner.epochs * len(training) / learner.batch)
+    return _Prepared(training, validation, policy, member.rep, steps)
+
+
+def _groups(prepared: list[_Prepared], vectorises: bool) -> list[list[int]]:
+    """Members that run as one program: those of equal steps, in order; each alone where it must be."""
+    if not vectorises:
+        return [[k] for k in range(len(prepared))]
+    counts = dict.fromkeys(one.steps for one in prepared)
+    return [[k for k, one in enumerate(prepared) if one.steps == steps] for steps in counts]
+
+
+def _shifted(progress: Progress | None, done: int, total: int) -> Callable[[int], None]:
+    return lambda steps: None if progress is None else progress(done + steps, total)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One batched program: K members, their data in one table, the rule over their stacked weights."""
+
+    learner: LearnerConfig
+    rule: Rule
+    members: list[_Prepared]
+    x: Tensor
+    u: Tensor
+    params: Params
+    buffers: Tensors
+
+    @classmethod
+    def of(cls, learner: LearnerConfig, rule: Rule, members: list[_Prepared]) -> "_Run":
+        dtype = getattr(torch, learner.dtype)
+        x, u = (
+            torch.from_numpy(np.concatenate([getattr(one.training, name) for one in members])).to(dtype)
+            for name in ("x", "u")
+        )
+        return cls(learner, rule, members, x, u, *stacked([one.policy for one in members]))
+
+    @property
+    def steps(self) -> int:
+        return self.members[0].steps
+
+    def objectives(self) -> Any:
+        """The minibatch objective of step 0, 1, ..."""
+        learner, K = self.learner, len(self.members)
+        sizes = [len(one.training) for one in self.members]
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])[None, :, None]
+        policy, loss = forward(self.members[0].policy), loss_function(learner.loss)
+        reps = [one.rep for one in self.members]
+        for block in minibatches(sizes, reps, learner.batch, learner.epochs is not None):
+            for rows in torch.from_numpy((block + starts).reshape(len(block), -1)):
+                x = self.x.index_select(0, rows).view(K, learner.batch, -1)
+                u = self.u.index_select(0, rows).view(K, learner.batch, -1)
+                yield CloningObjective(policy, self.buffers, loss, x, u)
+
+    def fit(self, notify: Callable[[int], None]) -> tuple[Tensors, Tensors, dict[str, np.ndarray]]:
+        """Deployed weights, buffers and history of the group."""
+        rule, steps, lr = self.rule, self.steps, self.learner.optimizer.lr
+        layout = Layout.of(self.params) if rule.elementwise else None
+        params = layout.pack(self.params) if layout else self.params
+        state = rule.init(params, {})
+        marks = [ceil(steps * (i + 1) / _POINTS) for i in range(_POINTS)]
+        losses, validation = torch.zeros(len(self.members), steps, dtype=self.x.dtype), {}
+        for step, objective in zip(range(steps), self.objectives(), strict=False):
+            asked = FlatObjective(objective, layout) if layout else objective
+            if not step:
+                require_offers(rule, asked)
+            rate = lr * factor(self.learner.schedule, step, steps)
+            params, state, info = rule.update(state, params, asked, rate, {})
+            losses[:, step] = info["loss"]
+            if step + 1 in marks:
+                validation[step + 1] = self.validation(self._deployed(layout, state, params))
+            if (step + 1) % max(1, steps // 100) == 0 or step + 1 == steps:
+                notify(step + 1)
+        history = _history(marks, losses.double().numpy(), validation)
+        return self._deployed(layout, state, params), self.buffers, history
+
+    def _deployed(self, layout: Layout | None, state: Any, params: Params) -> Params:
+        deployed = self.rule.deployed(state, params)
+        return layout.views(deployed) if layout else deployed
+
+    def validation(self, params: Params) -> np.ndarray:
+        """Loss of each member's deployed policy over its own held-out samples ``(K,)``."""
+        loss = loss_function(self.learner.loss)
+        out = np.full(len(self.members), np.nan)
+        for k, one in enumerate(self.members):
+            if len(one.validation):
+                tensors = {name: value[k] for name, value in (params | self.buffers).items()}
+                one.policy.load_state_dict(tensors)
+                x, u = (
+                    torch.from_numpy(rows).to(self.x.dtype) for rows in (one.validation.x, one.validation.u)
+                )
+                with torch.no_grad():
+                    out[k] = loss(one.policy.eval()(x) - u).mean().item()
+                one.policy.train()
+        return out
+
+
+def _history(
+    marks: list[int], losses: np.ndarray, validation: dict[int, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Arrays ``(K, points)`` of a group; with fewer steps than points, points repeat."""
+    starts = [min(a, b - 1) for a, b in zip([0, *marks[:-1]], marks, strict=True)]
+    return {
+        "steps": np.tile(np.array(marks, np.int64), (len(losses), 1)),
+        "loss": np.stack([losses[:, a:b].mean(axis=1) for a, b in zip(starts, marks, strict=True)], axis=1),
+        "validation": np.stack([validation[mark] for mark in marks], axis=1),
+    }
+
+
+def _member(part: dict[str, Any], k: int) -> dict[str, Any]:
+    return {name: value[k] for name, value in part.items()}
+
+
+def _joined(parts: list[Any]) -> dict[str, Any]:
+    """Dicts of the members' tensors or arrays as one dict with a leading member axis."""
+    stack: Any = torch.stack if isinstance(next(iter(parts[0].values())), Tensor) else np.stack
+    return {name: stack([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,110 @@
+"""What training returns: the deployed policies of a population and how they came about."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from imitation.learners.configs import LearnerConfig
+from imitation.policies.contract import Tensors
+from mpc.arrays import Array
+from mpc.problem import ControlProblem
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Training seen at a few steps, each array ``(K, points)``.
+
+    Args:
+        steps: gradient steps taken at the point.
+        loss: mean minibatch loss since the point before (the last minibatch's where none came between).
+        validation: loss of the deployed policy over the held-out episodes; NaN where none are held out.
+    """
+
+    steps: np.ndarray
+    loss: Array
+    validation: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The deployed weights of K members; everything carries the member axis first.
+
+    Args:
+        config: the learner that trained them.
+        problem: the problem they were trained for (its sizes and input bounds shape the policies).
+        params, buffers: tensors ``(K, ...)`` by name.
+        history: the course of training.
+    """
+
+    config: LearnerConfig
+    problem: ControlProblem
+    params: Tensors
+    buffers: Tensors
+    history: History
+
+    @property
+    def members(self) -> int:
+        """K."""
+        return len(next(iter(self.params.values())))
+
+    @property
+    def n(self) -> int:
+        return self.problem.n
+
+    @property
+    def m(self) -> int:
+        return self.problem.m
+
+    @property
+    def problem_key(self) -> str:
+        return self.problem.key
+
+    def policy(self, k: int) -> nn.Module:
+        """Member ``k`` as a module of its own in ``eval()`` mode: ``(B, n) -> (B, m)`` tensors.
+
+        Raises:
+            ValueError: if there is no such member.
+        """
+        if not 0 <= k < self.members:
+            raise ValueError(f"k must name one of {self.members} members, 0 to {self.members - 1}, got {k}")
+        module = self.config.policy.build(self.n, self.m).to(_dtype(self.params))
+        module.load_state_dict({name: value[k] for name, value in (self.params | self.buffers).items()})
+        return module.eval()
+
+    @cached_property
+    def policies(self) -> tuple[nn.Module, ...]:
+        """All members as modules."""
+        return tuple(self.policy(k) for k in range(self.members))
+
+    def act(self, x: ArrayLike) -> Array:
+        """Deployed actions ``(K, B, m)`` in float64 at ``x (K, B, n)``, or at ``x (B, n)`` for all members.
+
+        Each member runs by itself on its own (B, n), so its bits do not depend on the others.
+
+        Raises:
+            ValueError: if x has another shape.
+        """
+        x = np.asarray(x, float)
+        if x.ndim == 2:
+            x = np.broadcast_to(x, (self.members, *x.shape))
+        if x.ndim != 3 or x.shape[0] != self.members or x.shape[2] != self.n:
+            raise ValueError(
+                f"x must have shape ({self.members}, B, {self.n}), or (B, {self.n}) for all "
+                f"members, got {x.shape}"
+            )
+        return np.stack([act(policy, rows) for policy, rows in zip(self.policies, x, strict=True)])
+
+
+def act(policy: nn.Module, x: ArrayLike) -> Array:
+    """Actions ``(B, m)`` of one policy at ``x (B, n)``, float64 to the policy's precision and back."""
+    tensors = dict(policy.named_parameters())
+    with torch.inference_mode():
+        return policy(torch.as_tensor(np.array(x, float)).to(_dtype(tensors))).double().numpy()
+
+
+def _dtype(tensors: dict[str, Tensor] | dict[str, nn.Parameter]) -> torch.dtype:
+    return next(iter(tensors.values())).dtype

@@ -1,0 +1,99 @@
+"""How kernels are compiled, cached on disk, and run over a batch by several threads.
+
+Compiled code lives in a folder named after a hash of every kernel source and of the versions that
+made it, so a changed kernel can never meet stale code. Kernels carry one explicit signature each,
+so processes that compile at the same time write the same entry.
+"""
+
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+
+part = numba.njit(nogil=True, error_model="numpy")
+"""Decorates a piece of a kernel; it is compiled into each kernel that calls it."""
+
+_ROWS_PER_BLOCK = 256
+
+
+@cache
+def cache_folder() -> Path:
+    """The first writable of $CENTRALPATH_CACHE, the user's cache and the temporary folder."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    for version in (numba.__version__, np.__version__, llvmlite.__version__, platform.python_version()):
+        digest.update(version.encode())
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    roots = [os.environ.get("CENTRALPATH_CACHE"), home, f"{tempfile.gettempdir()}/{os.getuid()}"]
+    for root in filter(None, roots):
+        folder = Path(root) / "centralpath" / "kernels" / digest.hexdigest()[:16]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    raise OSError(
+        "no folder to cache compiled kernels in: set CENTRALPATH_CACHE to a folder that can be written"
+    )
+
+
+def kernel(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile a function for ``signature`` now, or load it from the cache, saying so if it takes long."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        if numba.config.DISABLE_JIT:
+            return function
+        done = cache_folder() / f"{function.__module__}.{function.__qualname__}.done"
+        if not done.exists():
+            print(
+                f"centralpath: compiling {function.__qualname__} for this machine (once, some seconds) ...",
+                file=sys.stderr,
+                flush=True,
+            )
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(cache_folder())
+        try:
+            compiled = numba.njit(signature, nogil=True, cache=True, error_model="numpy")(function)
+        finally:
+            numba.config.CACHE_DIR = before
+        done.touch()
+        return compiled
+
+    return decorate
+
+
+def thread_count() -> int:
+    """Threads a batch is divided among: $CENTRALPATH_THREADS, by default the number of cores."""
+    text = os.environ.get("CENTRALPATH_THREADS", "")
+    if text and not (text.isdigit() and int(text) >= 1):
+        raise ValueError(f"CENTRALPATH_THREADS must be a whole number of at least 1, got {text!r}")
+    return int(text) if text else os.cpu_count() or 1
+
+
+def run_blocks(rows: int, work: Callable[[int, int], None]) -> None:
+    """Call ``work(start, stop)`` over all rows, in threads; kernels release the interpreter's lock.
+
+    Rows never see each other, so the numbers do not depend on blocks or threads.
+    """
+    threads = thread_count()
+    size = max(1, min(_ROWS_PER_BLOCK, -(-rows // threads)))
+    spans = [(start, min(start + size, rows)) for start in range(0, rows, size)]
+    if threads == 1 or len(spans) == 1:
+        for start, stop in spans:
+            work(start, stop)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(work, *span) for span in spans]:
+            future.result()

@@ -1,0 +1,165 @@
+"""Uniform points of a polytope, each from its own random generator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mpc.arrays import Array, row_product
+from mpc.polytope import Polytope
+from mpc.problem import ControlProblem
+from mpc.seeds import seed_for
+
+_PROPOSALS = 16
+_SMALLEST_ACCEPTANCE = 0.01
+_WALK = 20
+
+
+@dataclass(frozen=True, eq=False)
+class UniformSampler:
+    """The uniform law on a bounded polytope.
+
+    Every row of an answer is drawn from its own generator, in an order that no other row changes, so
+    that a point depends on neither the batch nor its place in it. A box is sampled exactly; another
+    polytope by rejection from its bounding box, which is exact too; and where fewer than 1% of those
+    proposals fall inside, by hit-and-run (Smith 1984): ``20 n`` steps a point along random chords,
+    from the Chebyshev centre or from the point before. That law is uniform only in the limit.
+
+    Args:
+        polytope: the set, with an interior unless it is a box.
+        name: what the set is, for messages.
+    """
+
+    polytope: Polytope
+    name: str = "the polytope"
+
+    @cached_property
+    def is_box(self) -> bool:
+        """Every row bounds one coordinate."""
+        return bool((np.count_nonzero(self.polytope.G, axis=1) == 1).all())
+
+    @cached_property
+    def bounds(self) -> tuple[Array, Array]:
+        """The bounding box; read off the rows for a box, by linear programming otherwise.
+
+        Raises:
+            ValueError: if the set is unbounded.
+        """
+        low, high = _box_bounds(self.polytope) if self.is_box else self.polytope.bounds
+        unbounded = ~(np.isfinite(low) & np.isfinite(high))
+        if unbounded.any():
+            raise ValueError(
+                f"{self.name} must be bounded to draw uniform points from it, but coordinate "
+                f"{int(np.argmax(unbounded))} ranges over [{low[unbounded][0]}, {high[unbounded][0]}]; "
+                f"give it rows that bound every direction, as those of Polytope.box(low, high) do"
+            )
+        return low, high
+
+    @cached_property
+    def acceptance(self) -> float:
+        """Share of the bounding box that is inside, from 4,096 points of a fixed seed."""
+        low, high = self.bounds
+        proposals = np.random.Generator(np.random.PCG64(seed_for("acceptance"))).random((4096, len(low)))
+        return float(self.polytope.contains(low + (high - low) * proposals).mean())
+
+    def draw(self, generators: Sequence[np.random.Generator], current: Array | None = None) -> Array:
+        """One point ``(E, n)`` from each of ``E`` generators.
+
+        Args:
+            current: the points ``(E, n)`` that the same generators gave before, which hit-and-run
+                walks on from; None at the start. The exact samplers do not look at it.
+
+        Raises:
+            ValueError: if the set is unbounded, or has no interior and is not a box.
+        """
+        low, high = self.bounds
+        if self.is_box:
+            return low + (high - low) * _stacked([g.random(len(low)) for g in generators], len(low))
+        if self.acceptance >= _SMALLEST_ACCEPTANCE:
+            return self._reject(generators)
+        return self._walk(generators, current)
+
+    def _reject(self, generators: Sequence[np.random.Generator]) -> Array:
+        low, high = self.bounds
+        points = np.empty((len(generators), len(low)))
+        waiting = np.arange(len(generators))
+        while waiting.size:
+            proposals = np.stack([generators[i].random((_PROPOSALS, len(low))) for i in waiting.tolist()])
+            proposals = low + (high - low) * proposals
+            inside = self.polytope.contains(proposals)
+            found = inside.any(axis=1)
+            points[waiting[found]] = proposals[found, inside[found].argmax(axis=1)]
+            waiting = waiting[~found]
+        return points
+
+    def _walk(self, generators: Sequence[np.random.Generator], current: Array | None) -> Array:
+        """Hit-and-run: a uniform point of the chord through the current one, again and again.
+
+        Along ``x + s d`` row i holds for ``s (G d)_i <= slack_i``: the chord ends where the first row of
+        either sign does. Directions are scaled by the bounding box.
+        """
+        centre, radius = self.polytope.chebyshev
+        if radius <= 1e-9 * max(1.0, self.polytope.radius):
+            raise ValueError(
+                f"{self.name} has no interior, so it has no uniform points; widen it, or write it as a box"
+            )
+        low, high = self.bounds
+        n, E = len(low), len(generators)
+        x = np.tile(centre, (E, 1)) if current is None else np.array(current)
+        steps = _WALK * n
+        directions = _stacked([g.standard_normal((steps, n)) for g in generators], steps, n)
+        positions = _stacked([g.random(steps) for g in generators], steps)
+        slack = self.polytope.slack(x)
+        for k in range(steps):
+            d = directions[:, k] * (high - low)
+            rate = row_product(d, self.polytope.G)
+            reach = np.maximum(slack, 0.0) / np.where(rate == 0.0, 1.0, rate)
+            end = np.where(rate > 0, reach, np.inf).min(axis=1)
+            start = np.where(rate < 0, reach, -np.inf).max(axis=1)
+            s = (start + (end - start) * positions[:, k])[:, None]
+            x += s * d
+            slack -= s * rate
+        return x
+
+
+def disturbance_generators(system: str, rep: int, first: int, count: int) -> list[np.random.Generator]:
+    """One generator for the disturbances of each of the episodes ``first .. first + count - 1``."""
+    seeds = [seed_for("disturbance", system, rep, episode) for episode in range(first, first + count)]
+    return [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
+
+
+def draw_disturbance(problem: ControlProblem, generators: Sequence[np.random.Generator], steps: int) -> Array:
+    """Independent uniform disturbances ``w (E, steps, n)`` of ``problem.W``, a generator an episode.
+
+    Raises:
+        ValueError: if the problem has no disturbance set, or an unbounded one.
+    """
+    if problem.W is None:
+        raise ValueError(
+            "the problem has no disturbance set W; give one, as in problem.with_(W=Polytope(G, h))"
+        )
+    sampler = UniformSampler(problem.W, "the disturbance set W")
+    w = np.empty((len(generators), steps, problem.n))
+    current = None
+    for t in range(steps):
+        current = sampler.draw(generators, current)
+        w[:, t] = current
+    return w
+
+
+def _box_bounds(box: Polytope) -> tuple[Array, Array]:
+    """Bounds of a polytope whose rows each bound one coordinate."""
+    low, high = np.full(box.dimension, -np.inf), np.full(box.dimension, np.inf)
+    for row, limit in zip(box.G, box.h, strict=True):
+        i = int(np.flatnonzero(row)[0])
+        if row[i] > 0:
+            high[i] = min(high[i], limit / row[i])
+        else:
+            low[i] = max(low[i], limit / row[i])
+    return low, high
+
+
+def _stacked(draws: list[Array], *shape: int) -> Array:
+    """Draws stacked on a leading axis, which may be empty."""
+    return np.stack(draws) if draws else np.empty((0, *shape))

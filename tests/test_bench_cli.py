@@ -1,0 +1,99 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bench.cli import main
+from bench.studies.barrier_vs_smoothing import experiments
+
+COMMANDS = ["systems", "generate", "train", "evaluate", "sweep", "report", "quickstart"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_documents_every_option(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "usage: centralpath" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom bench.cli import main\n"
+        "for command in sys.argv[1:]:\n"
+        "    try: main([command, '--help'])\n"
+        "    except SystemExit: pass\n"
+        "heavy = {'torch', 'numba', 'scipy', 'pandas', 'pyarrow', 'plotly', 'gymnasium', 'cvxpy'}\n"
+        "sys.stderr.write(','.join(sorted(heavy & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *COMMANDS], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert all(f"centralpath {command}" in done.stdout for command in COMMANDS)
+
+
+def test_mistyped_options_are_refused(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        main(["generate", "--out", str(tmp_path / "d"), "--episode", "3"])
+    assert stopped.value.code == 2
+    assert "Unrecognized options: --episode" in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "nope"], "error: unknown study 'nope'; there are: barrier_vs_smoothing"),
+        (["systems", "--system", "doubble"], "error: unknown system 'doubble'"),
+        (["report", "nowhere"], "error: 'nowhere' is not a sweep's store"),
+        (["train", "nowhere"], "error: there is no dataset at nowhere"),
+        (["evaluate", "p.pt"], "error: pass one of --dataset DIR and --system NAME"),
+        (
+            ["generate", "--out", "d", "--to", "minari"],
+            "error: --to minari and --minari-id ID belong together",
+        ),
+        (["generate", "--out", "d", "expert:barrier", "--expert.eta", "-1"], "error: eta must be"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(lines) == 1
+    assert lines[0].startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_systems_lists_and_describes(capsys):
+    assert main(["systems"]) == 0
+    assert "double_integrator" in capsys.readouterr().out
+    assert main(["systems", "--system", "triangular:d=3"]) == 0
+    assert "arXiv 2210.09206" in capsys.readouterr().out
+
+
+def test_generate_train_evaluate(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["generate", "--out", "data", "--episodes", "12", "--steps", "6", "expert:lqr"]) == 0
+    assert (
+        "12 episodes of 6 steps in data (0 attempts discarded, 72 expert queries)" in capsys.readouterr().out
+    )
+    quick = ["--learner.steps", "20", "--learner.batch", "16", "--learner.policy.width", "8"]
+    assert main(["train", "data", "--out", "p.pt", *quick]) == 0
+    assert "after 20 steps on 12 episodes" in capsys.readouterr().out
+    assert main(["train", "data", "--out", "p.pt", *quick]) == 2
+    assert "p.pt exists" in capsys.readouterr().err
+    tests = ["--episodes", "5", "--steps", "6"]
+    assert main(["evaluate", "p.pt", "--dataset", "data", "--json", "m.json", *tests]) == 0
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["imitation_error_mean"] > 0
+    assert main(["evaluate", "p.pt", "--system", "triangular:d=3", *tests]) == 2
+    assert "error: the policy maps 2 states to 1 inputs" in capsys.readouterr().err
+
+
+def test_the_study_is_the_same_for_everyone_and_shifts_with_the_seed():
+    asked = experiments("quick")
+    assert len({experiment.key() for experiment in asked}) == len(asked) == 72
+    reps = {experiment.rep for experiment in experiments("quick", seed=2)}
+    assert reps == {2000, 2001, 2002, 2003}
+    with pytest.raises(ValueError, match="size must be one of quick, default, full, got 'huge'"):
+        experiments("huge")  # type: ignore[arg-type]

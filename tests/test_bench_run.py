@@ -1,0 +1,118 @@
+"""Real experiments, small ones: what a chunk returns, and that it is the same whoever runs it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.experiment import Experiment, divide
+from bench.measure import Reference, with_unit_bounds
+from bench.run import demonstrations_of, run
+from bench.store import COLUMNS, TIMINGS, read_arrays, read_table
+from bench.sweep import sweep
+from imitation.demonstrate import demonstrate
+from imitation.learners.configs import BehaviourCloning
+from imitation.policies.configs import Mlp
+from mpc.catalogue import SystemSpec
+from mpc.configs import Lqr, Online
+from mpc.polytope import Polytope
+from mpc.problem import ControlProblem
+
+LEARNER = BehaviourCloning(policy=Mlp(width=16, depth=3), steps=30, batch=32)
+BASE = Experiment(
+    "demo",
+    SystemSpec("double_integrator"),
+    Online(),
+    LEARNER,
+    demonstrations=4,
+    steps=8,
+    test_episodes=10,
+)
+
+
+def population(**changes):
+    base = replace(BASE, **changes)
+    return [replace(base, rep=rep, demonstrations=n) for rep in range(2) for n in (2, 4)]
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    (chunk,) = divide(population())
+    return run(chunk)
+
+
+def test_rows_hold_every_column_and_sound_numbers(outcomes):
+    table = pd.DataFrame(outcomes.rows)
+    assert set(COLUMNS) - set(table.columns) == {"checksum"}
+    assert table["demonstrations"].tolist() == [2, 4, 2, 4]
+    assert table["expert_queries"].tolist() == [16, 32, 16, 32]
+    assert table["cost_ratio_mean"].tolist() == table["own_cost_ratio_mean"].tolist()
+    assert (table["expert_cost_ratio_mean"] == 1).all()
+    assert (table["imitation_error_q90"] >= table["imitation_error_median"]).all()
+    assert (table["imitation_error_median"] > 0).all()
+    assert table["success_rate"].between(0, 1).all()
+    assert (table["jacobian_max"] > 0).all()
+    assert json.loads(table["versions"][0])["numpy"] == np.__version__
+
+
+def test_arrays_hold_what_the_report_draws(outcomes):
+    key = outcomes.rows[0]["key"]
+    shapes = {name.removeprefix(f"{key}/"): a.shape for name, a in outcomes.arrays.items() if key in name}
+    assert shapes["error_over_time"] == (10, 9)
+    assert shapes["trajectories"] == shapes["expert_trajectories"] == (8, 9, 2)
+    assert shapes["inputs"] == (8, 8, 1)
+    assert shapes["landscape.axes"] == (2, 61)
+    assert shapes["landscape.learned"] == outcomes.arrays["landscape/online"].shape == (61, 61, 1)
+    assert any(name.startswith("params.") for name in shapes)
+    worst = outcomes.arrays[f"{key}/error_over_time"].max(axis=1).mean()
+    assert outcomes.rows[0]["imitation_error_mean"] == pytest.approx(worst)
+
+
+def test_the_landscape_is_the_expert(outcomes):
+    axes = outcomes.arrays[f"{outcomes.rows[0]['key']}/landscape.axes"]
+    control = Online().build(BASE.problem())(np.array([[axes[0][33], axes[1][28]]]))
+    assert outcomes.arrays["landscape/online"][33, 28, 0] == pytest.approx(control.u[0, 0], abs=1e-6)
+
+
+def test_the_problem_and_the_experiments_can_be_read_from_the_metadata(outcomes):
+    problem = ControlProblem.from_record(json.loads(outcomes.metadata["problem"]))
+    assert problem.key == BASE.problem().key
+    records = json.loads(outcomes.metadata["experiment"])
+    assert records[outcomes.rows[1]["key"]]["demonstrations"] == 4
+
+
+def test_another_repetition_has_other_numbers(outcomes):
+    losses = [row["loss_train"] for row in outcomes.rows]
+    assert len(set(losses)) == 4
+
+
+def test_larger_sets_of_demonstrations_continue_smaller_ones():
+    (chunk,) = divide(population())
+    problem, expert = BASE.problem(), Online().build(BASE.problem())
+    found = demonstrations_of(chunk, problem, expert)
+    whole = demonstrate(problem, expert, "double_integrator", 1, 4, 8)
+    assert np.array_equal(found[1, 4].rollouts.x, whole.rollouts.x)
+    assert np.array_equal(found[1, 2].rollouts.x, whole.rollouts.x[:2])
+    assert (found[1, 4].queries, found[1, 2].queries) == (whole.queries, 16)
+
+
+def test_the_exact_expert_succeeds_and_violations_are_shares():
+    problem = BASE.problem()
+    reference = Reference.of(problem, Online().build(problem), "double_integrator", 10, 20)
+    assert np.array_equal(reference.exact.x, reference.cloned.x)
+    scaled = with_unit_bounds(problem.with_(U=Polytope.box([-4.0], [2.0])))
+    assert scaled.U.violation(np.array([[3.0], [-5.0]])).tolist() == [0.5, 0.25]
+
+
+def test_the_table_does_not_depend_on_the_number_of_workers(tmp_path):
+    asked = population() + population(expert=Lqr(), system=SystemSpec("pitfall_plant"))
+    tables = []
+    for workers in (1, 2):
+        summary = sweep(asked, tmp_path / str(workers), workers)
+        assert summary.failed == 0, read_table(tmp_path / str(workers))["error"].tolist()
+        tables.append(read_table(tmp_path / str(workers)).drop(columns=list(TIMINGS)))
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    one, two = (read_arrays(tmp_path / str(w), tables[0]["chunk"][0])[0] for w in (1, 2))
+    assert all(np.array_equal(one[name], two[name], equal_nan=True) for name in one)
