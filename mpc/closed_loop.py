@@ -103,7 +103,9 @@ def _keep(
             return None
         labels = {
             name: np.full(
-                (value.shape[0], T, *value.shape[1:]), Status.unset if name == "status" else np.nan, value.dtype
+                (value.shape[0], T, *value.shape[1:]),
+                Status.unset if name == "status" else np.nan,
+                value.dtype,
             )
             for name, value in control.arrays().items()
         }

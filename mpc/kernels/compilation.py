@@ -58,7 +58,7 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
         done = cache_folder() / f"{function.__module__}.{function.__qualname__}.done"
         if not done.exists():
             print(
-                f"centralpath: compiling {function.__qualname__} for this machine (once, some seconds) ...",
+                f"centralpath: compiling {function.__module__}.{function.__qualname__} for this machine (once, some seconds) ...",
                 file=sys.stderr,
                 flush=True,
             )

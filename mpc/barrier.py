@@ -1,0 +1,191 @@
+"""Barrier MPC: the exact law smoothed by a recentred log-barrier of fixed weight."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.linalg import solve_triangular
+
+from mpc.arrays import Array
+from mpc.condense import LeastDistance, least_distance
+from mpc.expert import Control, blanked, state_rows
+from mpc.kernels.barrier import label_states
+from mpc.kernels.compilation import run_blocks
+from mpc.online import OnlineExpert
+from mpc.polytope import Polytope
+from mpc.problem import ControlProblem, stage_rows
+from mpc.status import Status
+
+_STATES_AT_ONCE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class StageRows:
+    """All rows ``C x_k + D u_k <= h`` stacked; those of stage k at ``offset[k] : offset[k+1]``."""
+
+    C: Array
+    D: Array
+    h: Array
+    offset: np.ndarray
+
+    @classmethod
+    def of(cls, problem: ControlProblem) -> "StageRows":
+        C, D, h = zip(*(stage_rows(problem, k) for k in range(problem.N + 1)), strict=True)
+        offset = np.cumsum([0, *(len(rows) for rows in h)]).astype(np.int64)
+        return cls(np.vstack(C), np.vstack(D), np.concatenate(h), offset)
+
+
+@dataclass(frozen=True, eq=False)
+class BarrierExpert:
+    """MPC that minimises ``V^eta(x0, u) = V(x0, u) - eta [sum_i log phi_i(x0, u) - d'u]``.
+
+    ``phi`` are the slacks of all rows of the horizon, exactly as given, and
+    ``d = grad_u sum_i log phi_i(0, u)`` at u = 0 recentres the barrier, so that the law maps 0 to 0
+    (Pfrommer et al., arXiv 2306.01914 and 2410.00859). The law is smooth, within O(sqrt(eta)) of the
+    exact one, and ``curvature`` grows like 1/eta where a constraint of stage 0 is nearly active: cap
+    it before using it as a weight.
+
+    Args:
+        problem: the origin must lie strictly inside all of its constraints.
+        eta: barrier weight > 0, in the units of the cost.
+        max_iterations: limit on Newton steps of one state.
+
+    Raises:
+        ValueError: if eta <= 0, or the origin is not strictly inside the constraints.
+    """
+
+    problem: ControlProblem
+    eta: float
+    max_iterations: int = 200
+    _rows: StageRows = field(init=False, repr=False)
+    _form: LeastDistance = field(init=False, repr=False)
+    _d: Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.eta) and self.eta > 0):
+            raise ValueError(f"eta must be a positive number, got {self.eta}; for the exact law use Online()")
+        if self.max_iterations < 1:
+            raise ValueError(f"max_iterations must be at least 1, got {self.max_iterations}")
+        object.__setattr__(self, "_rows", StageRows.of(self.problem))
+        object.__setattr__(self, "_d", recentring(self.problem))
+        object.__setattr__(self, "_form", least_distance(self.problem))
+
+    def __call__(self, x: ArrayLike) -> Control:
+        """Labels of the states ``x (B, n)``; infeasible where no strictly feasible plan exists."""
+        states, finite = state_rows(self.problem, x)
+        control, _, _ = self._solve(states, whole=False)
+        return blanked(self._explain(states, control), finite)
+
+    def iterations(self, x: ArrayLike) -> np.ndarray:
+        """Newton steps taken for each state of ``x (B, n)``."""
+        return self._solve(state_rows(self.problem, x)[0], whole=False)[2]
+
+    def hessian(self, x: ArrayLike) -> Array:
+        """Second derivative of the action, ``(B, m, n, n)``; NaN rows where there is no label.
+
+        With the plan written as ``z`` (see ``mpc.condense``), residuals ``phi`` and their derivative
+        ``psi_a = d phi / d x_a`` along the solution, differentiating the optimality condition twice::
+
+            (2 I + eta M'Phi^-2 M) z_ab = -2 eta M'Phi^-3 (psi_a psi_b)
+        """
+        states, finite = state_rows(self.problem, x)
+        control, plans, _ = self._solve(states, whole=True)
+        usable = np.flatnonzero(finite & (control.status == Status.optimal))
+        out = np.full((len(states), self.problem.m, self.problem.n, self.problem.n), np.nan)
+        for start in range(0, len(usable), _STATES_AT_ONCE):
+            rows = usable[start : start + _STATES_AT_ONCE]
+            out[rows] = self._hessian(states[rows], plans[rows])
+        return out
+
+    def _hessian(self, x: Array, plans: Array) -> Array:
+        form, eta, m = self._form, self.eta, self.problem.m
+        z = self._distances(x, plans)
+        phi = form.w + x @ form.E.T - z @ form.M.T
+        newton = 2 * np.eye(form.M.shape[1]) + eta * np.einsum(
+            "ci,bc,cj->bij", form.M, phi**-2, form.M, optimize=True
+        )
+        slope = np.linalg.solve(
+            newton, eta * np.einsum("ci,bc,ca->bia", form.M, phi**-2, form.E, optimize=True)
+        )
+        psi = form.E - form.M @ slope
+        push = -2 * eta * np.einsum("ci,bc,bca,bce->biae", form.M, phi**-3, psi, psi, optimize=True)
+        flat = np.linalg.solve(newton, push.reshape(*push.shape[:2], -1)).reshape(push.shape)
+        to_inputs = solve_triangular(form.L[0], np.eye(m), lower=True).T
+        return np.einsum("ij,bjae->biae", to_inputs, flat[:, :m])
+
+    def _distances(self, x0: Array, plans: Array) -> Array:
+        """Inputs ``(B, N, m)`` as ``z_k = L_k'(u_k - K_k x_k)``, (B, N m)."""
+        x, z = x0, np.empty_like(plans)
+        for k in range(self.problem.N):
+            z[:, k] = (plans[:, k] - x @ self._form.K[k].T) @ self._form.L[k]
+            x = self.problem.system.step(x, plans[:, k])
+        return z.reshape(len(x0), -1)
+
+    def _explain(self, x: Array, control: Control) -> Control:
+        """Where no solution was found: infeasible if the active-set method proves that no plan exists.
+
+        Asked of slightly tightened constraints, for a barrier needs a strictly feasible plan.
+        """
+        failed = np.flatnonzero((control.status < 0) & np.isfinite(x).all(axis=1))
+        if not failed.size:
+            return control
+        status = control.status.copy()
+        proof = OnlineExpert(tightened(self.problem))(x[failed]).status
+        status[failed[proof == Status.infeasible]] = Status.infeasible
+        return Control(**{**control.arrays(), "status": status})
+
+    def _solve(self, x: Array, *, whole: bool) -> tuple[Control, Array, np.ndarray]:
+        problem, rows = self.problem, self._rows
+        count, n, m = len(x), problem.n, problem.m
+        status, iterations = np.zeros(count, np.int8), np.zeros(count, np.int64)
+        u, dudx, curvature = _nan(count, m), _nan(count, m, n), _nan(count, m, m)
+        value, gradient, cost = _nan(count), _nan(count, n), _nan(count)
+        plans = _nan(count, problem.N if whole else 0, m)
+        weights = (problem.system.A, problem.system.B, problem.Q, problem.R, problem.Qf)
+        A, B, Q, R, Qf = (np.array(matrix) for matrix in weights)  # kernels take writable arrays
+
+        def work(start: int, stop: int) -> None:
+            label_states(
+                start, stop, x, A, B, Q, R, Qf, rows.C, rows.D, rows.h, rows.offset, self._d, self._form.K, self.eta, self.max_iterations,
+                status, u, dudx, value, gradient, curvature, cost, plans, iterations,
+            )  # fmt: skip
+
+        run_blocks(count, work)
+        return Control(u, status, dudx, value, gradient, curvature, cost), plans, iterations
+
+
+def _nan(*shape: int) -> Array:
+    return np.full(shape, np.nan)
+
+
+def tightened(problem: ControlProblem, margin: float = 1e-9) -> ControlProblem:
+    """The problem with every bound ``h > 0`` reduced by the fraction ``margin``."""
+
+    def shrink(polytope: Polytope | None) -> Polytope | None:
+        return None if polytope is None else Polytope(polytope.G, (1 - margin) * polytope.h)
+
+    return problem.with_(**{name: shrink(getattr(problem, name)) for name in ("X", "U", "Xf", "XU")})
+
+
+def recentring(problem: ControlProblem) -> Array:
+    """``d = grad_u sum_i log phi_i(0, u)`` at u = 0 as (N, m): ``-1/h_i`` of each row, pulled back.
+
+    Adjoint sweep: ``q_k = -C_k'(1/h_k) + A'q_{k+1}``, ``d_k = -D_k'(1/h_k) + B'q_{k+1}``.
+
+    Raises:
+        ValueError: if the origin is not strictly inside the constraints, where log phi has no gradient.
+    """
+    d = np.empty((problem.N, problem.m))
+    costate = np.zeros(problem.n)
+    for k in reversed(range(problem.N + 1)):
+        C, D, h = stage_rows(problem, k)
+        if not (h > 0).all():
+            row = int(np.argmin(h))
+            raise ValueError(
+                f"the barrier is recentred at the origin, which must satisfy every constraint strictly, but "
+                f"row {row} of stage {k} has h = {h[row]:g}; shift the coordinates so that the origin is inside"
+            )
+        if k < problem.N:
+            d[k] = -D.T @ (1 / h) + problem.system.B.T @ costate
+        costate = -C.T @ (1 / h) + problem.system.A.T @ costate
+    return d
