@@ -109,8 +109,8 @@ def expert_label(config: ExpertConfig) -> str:
     match config:
         case Barrier(eta=eta):
             return f"barrier eta={eta:g}"
-        case Smoothed(sigma=sigma, law=law):
-            return f"smoothed sigma={sigma:g} {law}" + _differences(config, Smoothed(sigma, law=law))
+        case Smoothed(sigma=sigma):
+            return f"smoothed sigma={sigma:g}" + _differences(config, Smoothed(sigma))
         case Online(soft=None):
             return "online" + _differences(config, Online())
         case Online(soft=soft):

@@ -4,6 +4,12 @@ Random sampling alone underestimates both badly near a kink, where the norms pea
 the region is covered first (a grid in the plane, seeded draws elsewhere), and the search then closes
 in on the best points: around each, candidates within a radius that shrinks from round to round.
 What is found is a lower bound on the supremum.
+
+The region is 0.8 times the feasible set, within the set of initial states. At the border of the
+feasible set itself the plans of a barrier have no room left and its derivatives grow without bound; by
+convexity a state of the smaller set keeps a fifth of the origin's distance to every constraint.
+A Hessian that is estimated from draws is searched for with few of them and measured with many, at the
+points that the search chose: the maximum of noisy values alone would be too large.
 """
 
 from collections.abc import Callable
@@ -13,9 +19,11 @@ import numpy as np
 
 from mpc.arrays import Array
 from mpc.expert import Expert
+from mpc.online import feasible
 from mpc.problem import ControlProblem
 from mpc.sampling import UniformSampler
 from mpc.seeds import seed_for
+from mpc.smoothing import SmoothedExpert
 
 Norm = Callable[[Array], Array]
 """States (B, n) -> norms (B,), NaN where there is no usable label."""
@@ -41,10 +49,14 @@ class Search:
     """Rounds of refinement; each halves the radius."""
     candidates: int = 16
     """Candidates around each point in a round."""
+    share: float = 0.8
+    """The region of interest is this share of the feasible set."""
+    draws: tuple[int, int] = (128, 4096)
+    """Nodes of an estimated Hessian while searching, and of the value returned."""
 
 
 def expert_smoothness(problem: ControlProblem, expert: Expert, search: Search | None = None) -> Smoothness:
-    """Largest ``||du/dx||_2`` and ``||d2u/dx2||`` over the part of the initial set where labels exist.
+    """Largest ``||du/dx||_2`` and ``||d2u/dx2||`` over the region of interest, where labels exist.
 
     The norm of the Hessian ``(m, n, n)`` is the largest singular value of it unfolded to ``(m n, n)``:
     the Lipschitz constant of the Jacobian in the Frobenius norm, and for one input the spectral norm.
@@ -52,10 +64,20 @@ def expert_smoothness(problem: ControlProblem, expert: Expert, search: Search | 
     """
     search = search or Search()
     points = cover(problem, search.cover)
-    jacobian = _largest(problem, lambda x: jacobian_norm(expert, x), points, search)
+    points = points[_of_interest(problem, points, search)]
+    jacobian, _ = _largest(problem, lambda x: jacobian_norm(expert, x), points, search)
     if not hasattr(expert, "hessian"):
         return Smoothness(jacobian, float("nan"))
-    return Smoothness(jacobian, _largest(problem, lambda x: hessian_norm(expert, x), points, search))
+    few, many = search.draws
+    found, peaks = _largest(problem, lambda x: hessian_norm(expert, x, few), points, search)
+    if isinstance(expert, SmoothedExpert) and len(peaks):
+        found = float(np.nanmax(hessian_norm(expert, peaks, many)))
+    return Smoothness(jacobian, found)
+
+
+def _of_interest(problem: ControlProblem, x: Array, search: Search) -> np.ndarray:
+    """Boolean (B,): in the set of initial states, and in ``share`` times the feasible set."""
+    return problem.initial_set.contains(x) & feasible(problem, x / search.share)
 
 
 def jacobian_norm(expert: Expert, x: Array) -> Array:
@@ -66,9 +88,12 @@ def jacobian_norm(expert: Expert, x: Array) -> Array:
     return _spectral(np.where(control.usable[:, None, None], control.dudx, np.nan))
 
 
-def hessian_norm(expert: Expert, x: Array) -> Array:
-    """Norm of the Hessian at the states ``x (B, n)``, see ``expert_smoothness``."""
-    hessian = np.asarray(expert.hessian(x))  # type: ignore[attr-defined]
+def hessian_norm(expert: Expert, x: Array, draws: int) -> Array:
+    """Norm of the Hessian at the states ``x (B, n)``; ``draws`` nodes where it is estimated."""
+    if isinstance(expert, SmoothedExpert):
+        hessian = expert.hessian(x, draws)
+    else:
+        hessian = np.asarray(expert.hessian(x))  # type: ignore[attr-defined]
     return _spectral(hessian.reshape(len(x), -1, x.shape[1]))
 
 
@@ -86,11 +111,11 @@ def cover(problem: ControlProblem, count: int) -> Array:
     return points[region.contains(points)]
 
 
-def _largest(problem: ControlProblem, norm: Norm, points: Array, search: Search) -> float:
-    """Largest norm over the points and the refinements around the best of them."""
+def _largest(problem: ControlProblem, norm: Norm, points: Array, search: Search) -> tuple[float, Array]:
+    """Largest norm over the points and the refinements around the best of them, and those best points."""
     values = norm(points)
     if not np.isfinite(values).any():
-        return float("nan")
+        return float("nan"), points[:0]
     order = np.argsort(np.where(np.isfinite(values), -values, np.inf), kind="stable")[: search.starts]
     best, found = points[order], np.nan_to_num(values[order], nan=-np.inf)
     rng = np.random.default_rng(seed_for("smoothness-refinement", problem.key))
@@ -99,8 +124,9 @@ def _largest(problem: ControlProblem, norm: Norm, points: Array, search: Search)
     for _ in range(search.rounds):
         shifts = rng.uniform(-1, 1, (len(best), search.candidates, problem.n)) * radius
         near = best[:, None, :] + shifts
-        inside = problem.initial_set.contains(near)
-        near_values = norm(near.reshape(-1, problem.n)).reshape(inside.shape)
+        flat = near.reshape(-1, problem.n)
+        inside = _of_interest(problem, flat, search).reshape(near.shape[:2])
+        near_values = norm(flat).reshape(inside.shape)
         near_values = np.where(inside & np.isfinite(near_values), near_values, -np.inf)
         winner = near_values.argmax(axis=1)
         rows = np.arange(len(best))
@@ -108,7 +134,7 @@ def _largest(problem: ControlProblem, norm: Norm, points: Array, search: Search)
         best = np.where(better[:, None], near[rows, winner], best)
         found = np.where(better, near_values[rows, winner], found)
         radius = radius / 2
-    return float(found.max())
+    return float(found.max()), best
 
 
 def _spectral(matrices: Array) -> Array:

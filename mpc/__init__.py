@@ -50,7 +50,7 @@ _HOME = {
     "Status": "mpc.status",
     "simulate": "mpc.closed_loop",
 }
-__all__ = [*_HOME, "catalogue"]  # noqa: PLE0604
+__all__ = [*_HOME, "catalogue"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,10 +13,12 @@ the LQR gains ``K_k = -S_k^-1 B'P_{k+1}A``, the inputs ``u_k = K_k x_k + L_k'^-1
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import cholesky, solve_triangular
 
-from mpc.arrays import Array
+from mpc.arrays import Array, frozen
 from mpc.problem import ControlProblem, stage_rows
+from mpc.qp import QP
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,11 @@ class Condensed:
     def d(self) -> Array:
         """``grad_U sum_i log phi_i(0, U)`` at U = 0: ``-G'(1/w)``, (N m,)."""
         return -self.G.T @ (1.0 / self.w)
+
+    def qp(self, x0: ArrayLike) -> QP:
+        """The QP over U that belongs to one state ``x0 (n,)``; ``V`` is its objective plus ``x0'Y x0``."""
+        x = frozen("x0", x0, (len(self.Y),))
+        return QP(self.H, self.F.T @ x, self.G, self.w + self.E @ x)
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,7 +76,7 @@ def state_rows(problem: ControlProblem, x: ArrayLike) -> tuple[Array, np.ndarray
             f"x must have shape (B, {problem.n}), one state a row, got {array.shape}; "
             f"pass x[None, :] for a single state"
         )
-    return array, np.isfinite(array).all(axis=1)
+    return array, np.asarray(np.isfinite(array).all(axis=1))
 
 
 def blanked(control: Control, finite: np.ndarray) -> Control:

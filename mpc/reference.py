@@ -120,7 +120,8 @@ def cvxpy_solver(problem: ControlProblem) -> Solve:
 
     N, n, m = problem.N, problem.n, problem.m
     x0, x, u = cvxpy.Parameter(n), cvxpy.Variable((N + 1, n)), cvxpy.Variable((N, m))
-    cost, constraints = 0, [x[0] == x0]
+    cost: Any = 0
+    constraints: list[Any] = [x[0] == x0]
     for k in range(N + 1):
         C, D, d = stage_rows(problem, k)
         if k < N:

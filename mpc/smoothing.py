@@ -21,8 +21,9 @@ _TREATMENTS = ("input_only", "drop", "refuse")
 class SmoothedExpert:
     """``u(x) = mean_i pi(x + sigma w_i)`` with pi exact MPC: the rival of the barrier in arXiv 2306.01914.
 
-    The shifts are drawn once and shared by all states, so a label is a function of the state; the
-    Jacobian is the mean of the Jacobians. The law is piecewise affine all the same: measure its
+    The shifts are drawn once, in pairs w, -w (their mean is zero, so a symmetric problem keeps
+    u(0) = 0), and shared by all states, so a label is a function of the state; the Jacobian is the mean
+    of the Jacobians. The law is piecewise affine all the same: measure its
     smoothness by ``hessian``, not by differences. It has no value, gradient or curvature; it may
     leave the constraints and destabilise the loop.
 
@@ -165,9 +166,9 @@ class SmoothedExpert:
 
 
 def _draw(rng: np.random.Generator, law: str, samples: int, n: int) -> Array:
-    """Standard normal vectors, or vectors uniform in the unit ball, (samples, n)."""
-    normal = rng.standard_normal((samples, n))
-    if law == "gaussian":
-        return normal
-    radii = rng.uniform(size=(samples, 1)) ** (1 / n)
-    return radii * normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    """Standard normal vectors, or vectors uniform in the unit ball, in pairs w, -w: (samples, n)."""
+    half = rng.standard_normal((-(-samples // 2), n))
+    if law == "ball":
+        radii = rng.uniform(size=(len(half), 1)) ** (1 / n)
+        half *= radii / np.linalg.norm(half, axis=1, keepdims=True)
+    return np.stack([half, -half], axis=1).reshape(-1, n)[:samples]

@@ -73,8 +73,8 @@ def test_no_chunk_is_larger_than_allowed():
         (Online(soft=10.0), "online soft=10", "online", None),
         (Online(solver="osqp"), "online solver=osqp", "online", None),
         (Barrier(0.1), "barrier eta=0.1", "barrier", 0.1),
-        (Smoothed(1.0), "smoothed sigma=1 gaussian", "smoothed", 1.0),
-        (Smoothed(2.0, samples=8, law="ball"), "smoothed sigma=2 ball samples=8", "smoothed", 2.0),
+        (Smoothed(1.0), "smoothed sigma=1", "smoothed", 1.0),
+        (Smoothed(2.0, samples=8, law="ball"), "smoothed sigma=2 samples=8 law=ball", "smoothed", 2.0),
         (Lqr(), "lqr", "lqr", None),
     ],
 )

@@ -26,6 +26,8 @@ class Generate:
     """Repetition: names the seeds of the initial states and disturbances."""
     disturbance: bool = False
     """Add uniform disturbances from the problem's set W."""
+    accept: Literal["optimal", "optimal_inaccurate"] = "optimal"
+    """Worst label a kept episode may hold; softened constraints give optimal_inaccurate ones."""
     shard_size: int = 1024
     """Attempted episodes in a shard of the dataset; what an interruption can cost."""
     to: Literal["native", "minari"] = "native"
@@ -44,6 +46,7 @@ class Generate:
         from bench.commands.progress import counting
         from imitation.demonstrate import generate
         from mpc.catalogue import SystemSpec
+        from mpc.status import Status
 
         spec = SystemSpec.parse(self.system)
         with counting("episodes") as advance:
@@ -58,6 +61,7 @@ class Generate:
                 shard_size=self.shard_size,
                 progress=advance,
                 disturbance=self.disturbance,
+                accept=Status[self.accept],
             )
         discarded = len(dataset.manifest["discarded"])
         Console(highlight=False, soft_wrap=True).print(
