@@ -56,8 +56,6 @@ __all__ = [*_HOME, "catalogue"]  # noqa: PLE0604  # pyright: ignore[reportUnsupp
 def __getattr__(name: str) -> Any:
     if name == "catalogue":
         return import_module("mpc.catalogue")
-    if name == "simulate":
-        return import_module("mpc.closed_loop").simulate
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'mpc' has no attribute {name!r}")

@@ -146,7 +146,8 @@ class BarrierExpert:
 
         def work(start: int, stop: int) -> None:
             label_states(
-                start, stop, x, A, B, Q, R, Qf, rows.C, rows.D, rows.h, rows.offset, self._d, self._form.K, self.eta, self.max_iterations,
+                start, stop, x, A, B, Q, R, Qf, rows.C, rows.D, rows.h, rows.offset, self._d,
+                self._form.K, self.eta, self.max_iterations,
                 status, u, dudx, value, gradient, curvature, cost, plans, iterations,
             )  # fmt: skip
 
@@ -182,8 +183,8 @@ def recentring(problem: ControlProblem) -> Array:
         if not (h > 0).all():
             row = int(np.argmin(h))
             raise ValueError(
-                f"the barrier is recentred at the origin, which must satisfy every constraint strictly, but "
-                f"row {row} of stage {k} has h = {h[row]:g}; shift the coordinates so that the origin is inside"
+                f"the barrier is recentred at the origin, which must satisfy every constraint strictly, "
+                f"but row {row} of stage {k} has h = {h[row]:g}; shift the coordinates so that it does"
             )
         if k < problem.N:
             d[k] = -D.T @ (1 / h) + problem.system.B.T @ costate

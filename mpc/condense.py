@@ -103,8 +103,8 @@ def least_distance(problem: ControlProblem) -> LeastDistance:
         C, D, d = stage_rows(problem, k)
         on_state = C + D @ K[k] if k < N else C
         rows = on_state @ plan
+        scaled = solve_triangular(L[k], np.eye(m), lower=True).T if k < N else np.zeros((m, m))  # L'^-1
         if k < N:
-            scaled = solve_triangular(L[k], np.eye(m), lower=True).T  # L'^-1
             rows[:, k * m : (k + 1) * m] += D @ scaled
         M.append(rows)
         E.append(-on_state @ state)

@@ -40,6 +40,18 @@ class Control:
         """Boolean ``(...)``: the label may be used."""
         return self.status > 0
 
+    def or_raise(self, x: ArrayLike) -> "Control":
+        """This control, if every state of ``x`` that it answers is usable: the switch from status to error.
+
+        Raises:
+            ValueError: names the first state without a usable label, its status and the remedy.
+        """
+        if not self.usable.all():
+            row = tuple(int(i) for i in np.argwhere(~self.usable)[0])
+            status = Status(int(self.status[row]))
+            raise ValueError(f"x = {np.asarray(x)[row]} (row {row}) is {status.name}: {status.sentence}")
+        return self
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The labels that exist, by name."""
         named = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -124,7 +124,8 @@ class OnlineExpert:
         def work(start: int, stop: int) -> None:
             label_states(
                 start, stop, x, form.M, form.w, form.E, form.norms, form.stage, upper, K0, T0, L0, form.P0,
-                limit, status, u, dudx, value, gradient, curvature, cost, slack, plans, multipliers, iterations,
+                limit, status, u, dudx, value, gradient, curvature, cost, slack,
+                plans, multipliers, iterations,
             )  # fmt: skip
 
         run_blocks(B, work)

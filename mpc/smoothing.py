@@ -118,7 +118,7 @@ class SmoothedExpert:
         return Control(**merged)
 
     def hessian(self, x: ArrayLike, nodes: int = 1024) -> Array:
-        """Second derivative of the law with infinitely many shifts, ``(B, m, n, n)``; see ``hessian_error``."""
+        """Hessian of the law with infinitely many shifts, ``(B, m, n, n)``: see ``hessian_with_error``."""
         return self.hessian_with_error(x, nodes)[0]
 
     def hessian_with_error(self, x: ArrayLike, nodes: int = 1024) -> tuple[Array, Array]:
@@ -139,7 +139,8 @@ class SmoothedExpert:
             behind = self._shifted(states[i] - self.sigma * directions)
             if not (ahead.usable.all() and behind.usable.all()):
                 continue
-            assert ahead.dudx is not None and behind.dudx is not None
+            assert ahead.dudx is not None
+            assert behind.dudx is not None
             odd = (ahead.dudx - behind.dudx) / 2
             terms = factor / self.sigma * np.einsum("kia,ke->kiae", odd, directions)
             terms = (terms + terms.transpose(0, 1, 3, 2)) / 2

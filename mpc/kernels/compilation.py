@@ -34,6 +34,7 @@ def cache_folder() -> Path:
         digest.update(source.read_bytes())
     for version in (numba.__version__, np.__version__, llvmlite.__version__, platform.python_version()):
         digest.update(version.encode())
+    digest.update(f"boundscheck={numba.config.BOUNDSCHECK}".encode())
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     roots = [os.environ.get("CENTRALPATH_CACHE"), home, f"{tempfile.gettempdir()}/{os.getuid()}"]
     for root in filter(None, roots):
@@ -57,11 +58,8 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
             return function
         done = cache_folder() / f"{function.__module__}.{function.__qualname__}.done"
         if not done.exists():
-            print(
-                f"centralpath: compiling {function.__module__}.{function.__qualname__} for this machine (once, some seconds) ...",
-                file=sys.stderr,
-                flush=True,
-            )
+            name = f"{function.__module__}.{function.__qualname__}"
+            print(f"centralpath: compiling {name} (once, some seconds) ...", file=sys.stderr, flush=True)
         before = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(cache_folder())
         try:
