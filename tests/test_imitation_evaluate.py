@@ -21,16 +21,10 @@ from mpc.polytope import Polytope
 from mpc.problem import ControlProblem
 from mpc.system import LinearSystem
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 GAIN = np.array([[-0.4, -1.1]])
 LEARNER = BehaviourCloning(policy=Mlp(16, 3, clip=True), steps=100, batch=32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,10 @@ from imitation.optim.reference import adamw
 from imitation.optim.schedules import constant, cosine, factor
 from imitation.optim.state import bytes_of, plain, restored
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 STEPS = 100
 CONFIG = AdamW(lr=1e-2, weight_decay=1e-2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Bowls:

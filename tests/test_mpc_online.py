@@ -28,15 +28,15 @@ AGREEMENT = 1e-5  # of the first input, absolute
 # States per system in the default run, 50 where not listed: (CLARABEL, OSQP). OSQP needs up to a second
 # a state at tolerance 1e-9 on these; spring_mass_1 has a horizon of 200 and 3200 rows.
 FEWER = {
-    "cart_pole": (50, 4),
-    "chain_of_masses": (10, 6),
-    "quadcopter_4": (8, 1),
-    "quadcopter_5": (8, 1),
-    "spring_mass_1": (1, 1),
-    "spring_mass_4": (6, 6),
-    "triple_inverted_pendulum_1": (10, 3),
-    "triple_inverted_pendulum_2": (10, 2),
-    "triple_inverted_pendulum_3": (6, 2),
+    "cart_pole": (50, 10),
+    "chain_of_masses": (50, 10),
+    "quadcopter_4": (50, 3),
+    "quadcopter_5": (50, 3),
+    "spring_mass_1": (2, 2),
+    "spring_mass_4": (50, 10),
+    "triple_inverted_pendulum_1": (50, 5),
+    "triple_inverted_pendulum_2": (50, 5),
+    "triple_inverted_pendulum_3": (50, 5),
 }
 FULL = {"spring_mass_1": (20, 20), "quadcopter_4": (500, 100), "quadcopter_5": (500, 100)}
 
