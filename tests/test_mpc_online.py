@@ -124,7 +124,10 @@ def agree(name: str, clarabel: int, osqp: int) -> None:
         other = OnlineExpert(problem, solver=solver)(x[some])
         exact = other.status == Status.optimal
         assert exact.mean() >= least, (solver, other.status)
-        assert np.abs(own.u[some] - other.u)[exact].max(initial=0.0) <= AGREEMENT, solver
+        apart = exact & ~(np.abs(own.u[some] - other.u).max(axis=1) <= AGREEMENT)
+        # On nearly flat costs a reference's gap of 1e-12 leaves 1e-4 in u0; the audit says who is right.
+        assert apart.mean() <= 0.01, (solver, apart.mean())
+        assert all(r.within(1e-11) for r in audits(problem, x[some][apart])), solver
         assert other.value is not None
         gap = np.abs(own.value[some] - other.value)[exact] / (1 + np.abs(own.value[some][exact]))
         assert gap.max(initial=0.0) <= 1e-6, solver
