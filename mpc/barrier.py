@@ -1,38 +1,26 @@
 """Barrier MPC: the exact law smoothed by a recentred log-barrier of fixed weight."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 
-from mpc.arrays import Array
+from mpc.arrays import Array, frozen
 from mpc.condense import LeastDistance, least_distance
 from mpc.expert import Control, blanked, state_rows
-from mpc.kernels.barrier import label_states
+from mpc.kernels.barrier import label_states, scratch_for
 from mpc.kernels.compilation import run_blocks
 from mpc.online import OnlineExpert
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem, stage_rows
+from mpc.stages import StageProgram
 from mpc.status import Status
 
-_STATES_AT_ONCE = 256
-
-
-@dataclass(frozen=True, eq=False)
-class StageRows:
-    """All rows ``C x_k + D u_k <= h`` stacked; those of stage k at ``offset[k] : offset[k+1]``."""
-
-    C: Array
-    D: Array
-    h: Array
-    offset: np.ndarray
-
-    @classmethod
-    def of(cls, problem: ControlProblem) -> "StageRows":
-        C, D, h = zip(*(stage_rows(problem, k) for k in range(problem.N + 1)), strict=True)
-        offset = np.cumsum([0, *(len(rows) for rows in h)]).astype(np.int64)
-        return cls(np.vstack(C), np.vstack(D), np.concatenate(h), offset)
+_STATES_AT_ONCE = 256  # of the Hessian's dense arrays
+_ROWS_PER_BLOCK = 2048  # a block ends with idle lanes, so it should not be short
+_PATIENCE = 50  # Newton steps after which a state may be infeasible
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,28 +45,41 @@ class BarrierExpert:
     problem: ControlProblem
     eta: float
     max_iterations: int = 200
-    _rows: StageRows = field(init=False, repr=False)
+    _program: StageProgram = field(init=False, repr=False)
     _form: LeastDistance = field(init=False, repr=False)
-    _d: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.eta) and self.eta > 0):
             raise ValueError(f"eta must be a positive number, got {self.eta}; for the exact law use Online()")
         if self.max_iterations < 1:
             raise ValueError(f"max_iterations must be at least 1, got {self.max_iterations}")
-        object.__setattr__(self, "_rows", StageRows.of(self.problem))
-        object.__setattr__(self, "_d", recentring(self.problem))
+        object.__setattr__(self, "_program", StageProgram.of(self.problem, recentring(self.problem)))
         object.__setattr__(self, "_form", least_distance(self.problem))
 
     def __call__(self, x: ArrayLike) -> Control:
         """Labels of the states ``x (B, n)``; infeasible where no strictly feasible plan exists."""
         states, finite = state_rows(self.problem, x)
-        control, _, _ = self._solve(states, whole=False)
-        return blanked(self._explain(states, control), finite)
+        return blanked(self._label(states, self._weights(states), whole=False)[0], finite)
+
+    def sweep(self, x: ArrayLike, eta: ArrayLike) -> Control:
+        """Labels of the states ``x (B, n)`` with a weight ``eta (B,)`` for each in place of the expert's own.
+
+        So a sweep over eta is one batch. Each row has the bits that ``BarrierExpert(problem, eta=...)`` of
+        its weight gives it.
+
+        Raises:
+            ValueError: if eta does not have shape (B,) or is not positive.
+        """
+        states, finite = state_rows(self.problem, x)
+        weights = np.array(frozen("eta", eta, (len(states),)))
+        if not (weights > 0).all():
+            raise ValueError(f"eta must be positive in every row, got {weights.min()}")
+        return blanked(self._label(states, weights, whole=False)[0], finite)
 
     def iterations(self, x: ArrayLike) -> np.ndarray:
         """Newton steps taken for each state of ``x (B, n)``."""
-        return self._solve(state_rows(self.problem, x)[0], whole=False)[2]
+        states, _ = state_rows(self.problem, x)
+        return self._label(states, self._weights(states), whole=False)[2]
 
     def hessian(self, x: ArrayLike) -> Array:
         """Second derivative of the action, ``(B, m, n, n)``; NaN rows where there is no label.
@@ -89,7 +90,7 @@ class BarrierExpert:
             (2 I + eta M'Phi^-2 M) z_ab = -2 eta M'Phi^-3 (psi_a psi_b)
         """
         states, finite = state_rows(self.problem, x)
-        control, plans, _ = self._solve(states, whole=True)
+        control, plans, _ = self._label(states, self._weights(states), whole=True)
         usable = np.flatnonzero(finite & (control.status == Status.optimal))
         out = np.full((len(states), self.problem.m, self.problem.n, self.problem.n), np.nan)
         for start in range(0, len(usable), _STATES_AT_ONCE):
@@ -121,37 +122,51 @@ class BarrierExpert:
             x = self.problem.system.step(x, plans[:, k])
         return z.reshape(len(x0), -1)
 
-    def _explain(self, x: Array, control: Control) -> Control:
-        """Where no solution was found: infeasible if the active-set method proves that no plan exists.
+    def _weights(self, x: Array) -> Array:
+        return np.full(len(x), float(self.eta))
 
-        Asked of slightly tightened constraints, for a barrier needs a strictly feasible plan.
+    @cached_property
+    def _strict(self) -> OnlineExpert:
+        """Exact MPC of slightly tightened constraints: it proves where no strictly feasible plan exists."""
+        return OnlineExpert(tightened(self.problem))
+
+    def _label(self, x: Array, eta: Array, *, whole: bool) -> tuple[Control, Array, np.ndarray]:
+        """Labels, plans ``(B, N, m)`` where ``whole``, and Newton steps.
+
+        The few states that are not solved soon are put to the active-set method: what it proves
+        infeasible is so, and the others get all the Newton steps that are allowed.
         """
+        control, plans, iterations = self._solve(x, eta, min(_PATIENCE, self.max_iterations), whole=whole)
         failed = np.flatnonzero((control.status < 0) & np.isfinite(x).all(axis=1))
-        if not failed.size:
-            return control
-        status = control.status.copy()
-        proof = OnlineExpert(tightened(self.problem))(x[failed]).status
-        status[failed[proof == Status.infeasible]] = Status.infeasible
-        return Control(**{**control.arrays(), "status": status})
+        if failed.size:
+            proof = self._strict(x[failed]).status
+            control.status[failed[proof == Status.infeasible]] = Status.infeasible
+            failed = failed[proof != Status.infeasible]
+        if failed.size and self.max_iterations > _PATIENCE:
+            late, late_plans, late_iterations = self._solve(
+                x[failed], eta[failed], self.max_iterations, whole=whole
+            )
+            for name, value in control.arrays().items():
+                value[failed] = late.arrays()[name]
+            plans[failed], iterations[failed] = late_plans, late_iterations
+        return control, plans, iterations
 
-    def _solve(self, x: Array, *, whole: bool) -> tuple[Control, Array, np.ndarray]:
-        problem, rows = self.problem, self._rows
-        count, n, m = len(x), problem.n, problem.m
+    def _solve(self, x: Array, eta: Array, limit: int, *, whole: bool) -> tuple[Control, Array, np.ndarray]:
+        (n, m, N, c), count = self._program.sizes, len(x)
         status, iterations = np.zeros(count, np.int8), np.zeros(count, np.int64)
         u, dudx, curvature = _nan(count, m), _nan(count, m, n), _nan(count, m, m)
         value, gradient, cost = _nan(count), _nan(count, n), _nan(count)
-        plans = _nan(count, problem.N if whole else 0, m)
-        weights = (problem.system.A, problem.system.B, problem.Q, problem.R, problem.Qf)
-        A, B, Q, R, Qf = (np.array(matrix) for matrix in weights)  # kernels take writable arrays
+        plans = _nan(count, N if whole else 0, m)
+        labels = (status, u, dudx, value, gradient, curvature, cost, plans, iterations)
+        exact, multipliers = np.empty((0, 0)), np.empty((0, 0))
 
         def work(start: int, stop: int) -> None:
+            scratch = scratch_for(n, m, N, c)
             label_states(
-                start, stop, x, A, B, Q, R, Qf, rows.C, rows.D, rows.h, rows.offset, self._d,
-                self._form.K, self.eta, self.max_iterations,
-                status, u, dudx, value, gradient, curvature, cost, plans, iterations,
-            )  # fmt: skip
+                start, stop, x, eta, exact, multipliers, self._program.arrays, scratch, limit, labels
+            )
 
-        run_blocks(count, work)
+        run_blocks(count, work, _ROWS_PER_BLOCK)
         return Control(u, status, dudx, value, gradient, curvature, cost), plans, iterations
 
 

@@ -1,407 +1,431 @@
-"""Stage-wise interior-point method for the recentred log-barrier problem of fixed weight.
+"""Stage-wise interior-point method for the recentred log-barrier problem of fixed weight, in lanes.
 
     min  sum_k u_k'R u_k + x_{k+1}'Q_{k+1} x_{k+1} - eta sum_i log s_i + eta sum_k d_k'u_k
     x_{k+1} = A x_k + B u_k,   C_k x_k + D_k u_k + s_k = h_k
 
 Primal-dual: ``s_i lambda_i = eta`` for each row. Slacks may start infeasible, the dynamics never are.
-Eliminating ``ds, dlambda`` leaves an LQR problem in ``(dx, du)`` with weights ``2Q + C'(lambda/s)C``:
-one Riccati sweep factorises it, two backward-forward passes give Mehrotra's predictor and corrector
-(S. Mehrotra, SIAM J. Optim. 2 (1992); Rao, Wright, Rawlings, JOTA 99 (1998)). A last factorisation
-made at the solution, with ``lambda/s = eta/s^2``, gives the label:
+Eliminating ``ds, dlambda`` leaves an LQR problem in ``dz_k = (du_k, dx_k)`` with the weights ``lambda/s``
+of the rows in its Hessians: one Riccati sweep factorises it (``mpc.kernels.riccati``), two solves give
+Mehrotra's predictor and corrector (S. Mehrotra, SIAM J. Optim. 2 (1992); Rao, Wright, Rawlings, JOTA 99
+(1998)). The factorisation met at the solution, with ``lambda/s = eta/s^2``, gives the label:
 
     du_0/dx_0 = -Huu^-1 Hux,   d2Q/du_0^2 = Huu,   dV/dx_0 = A'p_1 + C_0'(eta/s_0)
 
-with p the costate. Rows of stage k stand at ``offset[k] : offset[k+1]`` of the stacked rows.
+with p the costate. WIDTH states are solved at once (``mpc.kernels.lanes``); a lane whose state is done is
+given the next state at once, so no lane waits for a slow neighbour, and each lane does exactly what it
+would do alone. Rows of stage k stand at ``offset[k] : offset[k+1]`` of the stacked rows; row i has the
+numbers ``coefficient[t]`` at the places ``place[t]`` of ``z = (u, x)``, ``t`` in ``start[i] : start[i+1]``.
+
+A state starts from the plan of unconstrained LQR, or from the exact optimum where that is at hand: every
+barrier solution lies on the central path of the exact one, and for small eta three Newton steps away.
 """
 
 import numpy as np
 
-from mpc.kernels.compilation import kernel, part
+from mpc.kernels.compilation import inlined, kernel, part
+from mpc.kernels.lane_algebra import BROAD, TALL, whole
+from mpc.kernels.lanes import WIDTH, absolute, aligned, any_lane, lanes, least, load, most, select, store
+from mpc.kernels.riccati import factorise, newton, slope
 
-OPTIMAL, ITERATION_LIMIT, BROKEN = 2, -3, -4
+OPTIMAL, ITERATION_LIMIT, BROKEN, INVALID = 2, -3, -4, -5
+_RUNS, _AGAIN, _NEXT = 0, 1, 3  # what else may become of a lane: goes on, starts anew, takes the next state
+_TOGETHER = 16  # slacks that share a logarithm; their product must not leave the range of a double
+_VIOLATION = 0.2  # of the cost of the worst violated row: the barrier weight to start from
+_WARM_LIMIT = 15  # Newton steps from an exact plan before the state starts again from LQR
+_ROUNDING = 1e-10  # rows hold when they do to this fraction; a full Newton step makes it far less
+
+
+@inlined
+def _row(i, z, k, start, place, coefficient):
+    """The value of one row at ``z_k``."""
+    t = lanes(0.0)
+    for a in range(start[i], start[i + 1]):
+        t = t + load(z, k, place[a]) * coefficient[a]
+    return t
 
 
 @part
-def _factorise(A, B, Q, R, Qf, C, D, offset, weight, P, K, H, Hux):
-    """Riccati sweep with row weights; P (N+1,n,n), gains K, lower Cholesky factors H of Huu.
+def _residuals(z, h, eta, offset, start, place, coefficient, s, lam, residual, inverse, weight, push):
+    """Everything about the rows at the present point; one division a row.
 
-    Returns False where Huu is not positive definite.
+    Returns the mean product ``s lambda``, its largest distance from eta, and whether all rows hold to
+    rounding. Leaves ``1/(s lambda)`` in inverse and the predictor's ``push``.
     """
-    N, m, n = K.shape
-    for a in range(n):
-        for e in range(n):
-            P[N, a, e] = 2.0 * Qf[a, e]
-    _add_rows(P[N], C, C, offset[N], offset[N + 1], weight)
-    PA, PB = np.empty((n, n)), np.empty((n, m))
-    for k in range(N - 1, -1, -1):
-        for a in range(n):
-            for e in range(n):
-                total = 0.0
-                for j in range(n):
-                    total += P[k + 1, a, j] * A[j, e]
-                PA[a, e] = total
-            for e in range(m):
-                total = 0.0
-                for j in range(n):
-                    total += P[k + 1, a, j] * B[j, e]
-                PB[a, e] = total
-        for a in range(m):
-            for e in range(m):
-                total = 2.0 * R[a, e]
-                for j in range(n):
-                    total += B[j, a] * PB[j, e]
-                H[k, a, e] = total
-            for e in range(n):
-                total = 0.0
-                for j in range(n):
-                    total += B[j, a] * PA[j, e]
-                Hux[k, a, e] = total
-        for a in range(n):
-            for e in range(n):
-                total = 2.0 * Q[a, e] if k > 0 else 0.0
-                for j in range(n):
-                    total += A[j, a] * PA[j, e]
-                P[k, a, e] = total
-        _add_rows(H[k], D, D, offset[k], offset[k + 1], weight)
-        _add_rows(Hux[k], D, C, offset[k], offset[k + 1], weight)
-        _add_rows(P[k], C, C, offset[k], offset[k + 1], weight)
-        if not _cholesky(H[k]):
-            return False
-        for e in range(n):
-            for a in range(m):
-                total = Hux[k, a, e]
-                for j in range(a):
-                    total -= H[k, a, j] * K[k, j, e]
-                K[k, a, e] = total / H[k, a, a]
-        for a in range(n):  # P -= Hux' Huu^-1 Hux, from the half-solved K
-            for e in range(a + 1):
-                total = 0.5 * (P[k, a, e] + P[k, e, a])
-                for j in range(m):
-                    total -= K[k, j, a] * K[k, j, e]
-                P[k, a, e] = total
-                P[k, e, a] = total
-        for e in range(n):
-            for a in range(m - 1, -1, -1):
-                total = K[k, a, e]
-                for j in range(a + 1, m):
-                    total -= H[k, j, a] * K[k, j, e]
-                K[k, a, e] = total / H[k, a, a]
-        for a in range(m):
-            for e in range(n):
-                K[k, a, e] = -K[k, a, e]
-    return True
-
-
-@part
-def _add_rows(target, left, right, start, stop, weight):
-    """``target += left' diag(weight) right`` over some rows."""
-    for i in range(start, stop):
-        for a in range(target.shape[0]):
-            scaled = left[i, a] * weight[i]
-            if scaled != 0.0:
-                for e in range(target.shape[1]):
-                    target[a, e] += scaled * right[i, e]
-
-
-@part
-def _cholesky(H):
-    """Lower Cholesky factor in place; False where a pivot is not positive (or NaN)."""
-    for a in range(H.shape[0]):
-        for e in range(a + 1):
-            total = H[a, e]
-            for j in range(e):
-                total -= H[a, j] * H[e, j]
-            if a == e:
-                if not total > 0.0:
-                    return False
-                H[a, a] = np.sqrt(total)
-            else:
-                H[a, e] = total / H[e, e]
-    return True
-
-
-@part
-def _solve_factor(H, v):
-    """``v <- Huu^-1 v`` with the Cholesky factor."""
-    m = v.shape[0]
-    for a in range(m):
-        for j in range(a):
-            v[a] -= H[a, j] * v[j]
-        v[a] /= H[a, a]
-    for a in range(m - 1, -1, -1):
-        for j in range(a + 1, m):
-            v[a] -= H[j, a] * v[j]
-        v[a] /= H[a, a]
-
-
-@part
-def _newton(A, B, Q, R, Qf, C, D, offset, recentre, x, u, push, K, H, Hux, p, du, dx):
-    """Newton direction for the rows' gradient ``C'push``: costates backward, ``du, dx`` forward.
-
-    The costate left in ``p[k]`` is the gradient of the remaining
-    model with respect to ``dx_k`` at ``dx_k = 0``.
-    """
-    N, m, n = K.shape
-    for a in range(n):
-        p[N, a] = 0.0
-        for e in range(n):
-            p[N, a] += 2.0 * Qf[a, e] * x[N, e]
-        for i in range(offset[N], offset[N + 1]):
-            p[N, a] += C[i, a] * push[i]
-    for k in range(N - 1, -1, -1):
-        for a in range(m):
-            g = recentre[k, a]
-            for e in range(m):
-                g += 2.0 * R[a, e] * u[k, e]
-            for e in range(n):
-                g += B[e, a] * p[k + 1, e]
-            for i in range(offset[k], offset[k + 1]):
-                g += D[i, a] * push[i]
-            du[k, a] = -g
-        _solve_factor(H[k], du[k])
-        for a in range(n):
-            g = 0.0
-            for e in range(n):
-                g += A[e, a] * p[k + 1, e]
-                if k > 0:
-                    g += 2.0 * Q[a, e] * x[k, e]
-            for i in range(offset[k], offset[k + 1]):
-                g += C[i, a] * push[i]
-            for j in range(m):
-                g += Hux[k, j, a] * du[k, j]
-            p[k, a] = g
-    dx[0, :] = 0.0
-    for k in range(N):
-        for a in range(m):
-            for e in range(n):
-                du[k, a] += K[k, a, e] * dx[k, e]
-        for a in range(n):
-            total = 0.0
-            for e in range(n):
-                total += A[a, e] * dx[k, e]
-            for e in range(m):
-                total += B[a, e] * du[k, e]
-            dx[k + 1, a] = total
-
-
-@part
-def _row_values(C, D, offset, x, u, out):
-    """``out_i = C_i x_k + D_i u_k`` for every row."""
-    N, m = u.shape
+    N, c = z.shape[0] - 1, h.shape[0]
+    total, gap, inside = lanes(0.0), lanes(0.0), lanes(1.0)
     for k in range(N + 1):
         for i in range(offset[k], offset[k + 1]):
-            total = 0.0
-            for a in range(C.shape[1]):
-                total += C[i, a] * x[k, a]
-            if k < N:
-                for a in range(m):
-                    total += D[i, a] * u[k, a]
-            out[i] = total
+            value, slack, multiplier = _row(i, z, k, start, place, coefficient), load(s, i), load(lam, i)
+            outside, both = value + slack - h[i], slack * multiplier
+            inside = select(absolute(outside) <= _ROUNDING * (absolute(value) + h[i]), inside, 0.0)
+            total = total + both
+            gap = most(gap, absolute(both - eta))
+            r = 1.0 / both
+            t = multiplier * r
+            store(residual, outside, i)
+            store(inverse, r, i)
+            store(weight, multiplier * t, i)
+            store(push, (eta + multiplier * outside) * t, i)
+    return total / max(c, 1), gap, inside
 
 
 @part
-def _step_length(v, dv, fraction):
-    """Largest step in (0, 1] that keeps ``v + step dv >= (1 - fraction) v``."""
-    step = 1.0
-    for i in range(v.shape[0]):
-        if dv[i] < 0.0:
-            step = min(step, -fraction * v[i] / dv[i])
-    return step
+def _predict(dz, eta, offset, start, place, coefficient, s, lam, residual, inverse, product_change):
+    """The affine step: ``1 /`` the longest step, the largest relative move of a slack, and the sum and the
+    largest of ``|ds dlambda|``, which is what a full step adds to the products."""
+    N = dz.shape[0] - 1
+    longest, move, total, largest = lanes(1.0), lanes(0.0), lanes(0.0), lanes(0.0)
+    for k in range(N + 1):
+        for i in range(offset[k], offset[k + 1]):
+            change = _row(i, dz, k, start, place, coefficient)
+            multiplier, r = load(lam, i), load(inverse, i)
+            inv_s = multiplier * r
+            ds = -(load(residual, i) + change)
+            relative = ds * inv_s  # ds / s; dlambda / lambda = eta r - 1 - relative
+            other = eta * r - 1.0 - relative
+            longest = most(most(longest, -relative), -other)
+            move = most(move, absolute(change * inv_s))
+            both = ds * other * multiplier
+            total = total + both
+            largest = most(largest, absolute(both))
+            store(product_change, both, i)
+    return longest, move, total, largest
 
 
 @part
-def _rollout(A, B, K, x0, x, u):
-    """The unconstrained finite-horizon LQR plan: the starting point."""
-    N, m, n = K.shape
-    x[0] = x0
-    for k in range(N):
-        for a in range(m):
-            u[k, a] = 0.0
-            for e in range(n):
-                u[k, a] += K[k, a, e] * x[k, e]
-        for a in range(n):
-            x[k + 1, a] = 0.0
-            for e in range(n):
-                x[k + 1, a] += A[a, e] * x[k, e]
-            for e in range(m):
-                x[k + 1, a] += B[a, e] * u[k, e]
+def _targets(mean, eta, inner, step, last, mean_change, largest):
+    """The mean product to go for, the most that one row may go for, and whether to correct (1) or not (0).
+
+    Mehrotra's rule, squared, from what the affine step would reach. After steps that got stuck the aim is
+    centrality; close to the end it is eta, with the correction only where it is small, for else it can cycle.
+    """
+    predicted = most(mean + step * (eta - mean) + step * step * mean_change, 0.0)
+    target = most(eta, predicted * (predicted / mean))
+    stuck = (step < 0.1) | (last < 0.1)
+    target = select(stuck, most(eta, select(inner, mean, 3.0 * mean)), target)
+    near = inner & (mean <= 3.0 * eta)
+    target = select(near, eta, target)
+    trusted = (near & (largest <= eta)) | (~near & (step > 0.1))
+    return target, 10.0 * most(target, mean), select(trusted, lanes(1.0), 0.0)
 
 
 @part
-def _plan_cost(Q, R, Qf, x, u):
-    """The plain ``V`` of a plan."""
-    N, m = u.shape
-    total = 0.0
-    for k in range(N):
-        for a in range(m):
-            for e in range(m):
-                total += u[k, a] * R[a, e] * u[k, e]
-        for a in range(Q.shape[0]):
-            for e in range(Q.shape[0]):
-                total += x[k + 1, a] * (Q[a, e] if k < N - 1 else Qf[a, e]) * x[k + 1, e]
-    return total
+def _aim(target, most_aim, correct, lam, residual, inverse, aim, push):
+    """What each product shall become: the target less Mehrotra's second-order term, within limits."""
+    least_aim = 0.1 * target
+    for i in range(aim.shape[0]):
+        t = target - correct * load(aim, i)
+        t = most(least(t, most_aim), least_aim)
+        store(aim, t, i)
+        multiplier = load(lam, i)
+        store(push, (t + multiplier * load(residual, i)) * (multiplier * load(inverse, i)), i)
 
 
 @part
-def _central_step(s, lam, ds, dlam, eta, step):
+def _direction(dz, offset, start, place, coefficient, lam, residual, inverse, aim, ds, dlam):
+    """Steps of slacks and multipliers to the aims; returns ``1 /`` the longest step."""
+    N = dz.shape[0] - 1
+    longest = lanes(0.0)
+    for k in range(N + 1):
+        for i in range(offset[k], offset[k + 1]):
+            change = _row(i, dz, k, start, place, coefficient)
+            multiplier, r = load(lam, i), load(inverse, i)
+            step = -(load(residual, i) + change)
+            relative = step * (multiplier * r)
+            other = load(aim, i) * r - 1.0 - relative
+            longest = most(most(longest, -relative), -other)
+            store(ds, step, i)
+            store(dlam, multiplier * other, i)
+    return longest
+
+
+@part
+def _central(s, lam, ds, dlam, eta, step):
     """Shorten a step until no product falls far behind the mean: a lone tiny product stops all progress."""
     c = s.shape[0]
     for _ in range(30):
-        mean, least = 0.0, np.inf
+        total, lowest = lanes(0.0), lanes(1e300)
         for i in range(c):
-            product = (s[i] + step * ds[i]) * (lam[i] + step * dlam[i])
-            mean += product
-            least = min(least, product)
-        if least >= 1e-3 * min(mean / c, eta) or least >= 1e-3 * mean / c:
-            return step
-        step *= 0.8
+            t = (load(s, i) + step * load(ds, i)) * (load(lam, i) + step * load(dlam, i))
+            total = total + t
+            lowest = least(lowest, t)
+        behind = lowest < 1e-3 * least(total / max(c, 1), eta)
+        if not any_lane(behind):
+            break
+        step = select(behind, 0.8 * step, step)
     return step
 
 
 @part
-def _interior_point(
-    A, B, Q, R, Qf, C, D, h, offset, recentre, eta, limit, x, u, s, lam, P, K, H, Hux, p, du, dx, rows, work
-):  # fmt: skip
-    """Drive ``s lambda`` to eta from the plan in (x, u); returns (outcome, iterations).
+def _advance(v, dv, step):
+    for i in range(v.shape[0]):
+        store(v, load(v, i) + step * load(dv, i), i)
 
-    Done when the rows hold to rounding, every product is within 1e-8 of eta and the Newton step no
-    longer moves the inputs: quadratic convergence makes the next step the last digit.
+
+@part
+def _optimum(z, dz, base, size, recentre, eta, h, offset, start, place, coefficient, slacks):
+    """Plain ``V`` at ``z + dz``, dz a last short step, and ``eta d'u``; products of slacks, _TOGETHER each.
+
+    ``V(z + dz) = sum (z/2 + dz)'H z`` up to ``dz'H dz / 2``, which is beyond rounding.
     """
-    c, (N, m) = h.shape[0], u.shape
-    n = A.shape[0]
-    push, weight, ds, dlam, residual = work[0], work[1], work[2], work[3], work[4]
-    _row_values(C, D, offset, x, u, rows)
-    hidden = 1.0  # how far the start is outside, in units of the bounds
-    for i in range(c):
-        s[i] = max(h[i] - rows[i], 0.1 * h[i])
-        hidden = max(hidden, (s[i] + rows[i] - h[i]) / h[i])
-    start = max(eta * hidden, 0.1 * _plan_cost(Q, R, Qf, x, u) / max(c, 1))
-    for i in range(c):
-        lam[i] = start / s[i]
-    settled, last = 0, 1.0
-    for iteration in range(limit):
-        mean, worst, gap = 0.0, 0.0, 0.0
-        for i in range(c):
-            residual[i] = rows[i] + s[i] - h[i]
-            product = s[i] * lam[i]
-            mean += product
-            worst = max(worst, abs(residual[i]) / (abs(h[i]) + abs(rows[i]) + 1e-300))
-            gap = max(gap, abs(product - eta))
-            weight[i] = lam[i] / s[i]
-            push[i] = (eta + lam[i] * residual[i]) / s[i]
-        mean /= max(c, 1)
-        if not (mean < 1e300 and worst < 1e300):
-            return BROKEN, iteration
-        if not _factorise(A, B, Q, R, Qf, C, D, offset, weight, P, K, H, Hux):
-            return BROKEN, iteration
-        _newton(A, B, Q, R, Qf, C, D, offset, recentre, x, u, push, K, H, Hux, p, du, dx)
-        _row_values(C, D, offset, dx, du, rows)
-        for i in range(c):
-            ds[i] = -residual[i] - rows[i]
-            dlam[i] = (eta - s[i] * lam[i] - lam[i] * ds[i]) / s[i]
-        near = mean <= 3.0 * eta and worst <= 1e-8
-        if not near:
-            step = min(_step_length(s, ds, 1.0), _step_length(lam, dlam, 1.0))
-            predicted = 0.0
-            for i in range(c):
-                predicted += (s[i] + step * ds[i]) * (lam[i] + step * dlam[i])
-            predicted /= max(c, 1)
-            ratio = max(predicted, 0.0) / mean
-            target = max(eta, min(ratio * ratio * ratio, 1.0) * mean)
-            if step < 0.1 or last < 0.1:
-                target = max(eta, (3.0 if worst > 1e-8 else 1.0) * mean)
-            for i in range(c):
-                aim = target - (ds[i] * dlam[i] if step > 0.3 else 0.0)
-                aim = min(max(aim, 0.1 * target), 10.0 * max(target, mean))
-                push[i] = (aim + lam[i] * residual[i]) / s[i]
-                work[5, i] = aim
-            _newton(A, B, Q, R, Qf, C, D, offset, recentre, x, u, push, K, H, Hux, p, du, dx)
-            _row_values(C, D, offset, dx, du, rows)
-            for i in range(c):
-                ds[i] = -residual[i] - rows[i]
-                dlam[i] = (work[5, i] - s[i] * lam[i] - lam[i] * ds[i]) / s[i]
-        step = min(_step_length(s, ds, 0.995), _step_length(lam, dlam, 0.995))
-        step = _central_step(s, lam, ds, dlam, eta, step)
-        last, move = step, 0.0
-        for i in range(c):
-            move = max(move, abs(rows[i]) / s[i])
-        for k in range(N):
-            for a in range(m):
-                u[k, a] += step * du[k, a]
-            for a in range(n):
-                x[k + 1, a] += step * dx[k + 1, a]
-        for i in range(c):
-            s[i] += step * ds[i]
-            lam[i] += step * dlam[i]
-        _row_values(C, D, offset, x, u, rows)
-        if gap <= 1e-8 * eta and worst <= 1e-11 and move <= 1e-9:
-            return OPTIMAL, iteration + 1
-        if gap <= 1e-6 * eta and worst <= 1e-9 and move <= 1e-7:
-            settled += 1  # rounding keeps it from the last digit
-            if settled == 5:
-                return OPTIMAL, iteration + 1
-    return ITERATION_LIMIT, limit
+    N, m = recentre.shape
+    plain, linear, block = lanes(0.0), lanes(0.0), 0
+    together, count = lanes(1.0), 0
+    for k in range(N + 1):
+        for a in range(0 if k < N else m, size):
+            t, here, change = load(base, k, a), load(z, k, a), load(dz, k, a)
+            if a < m:
+                d = eta * recentre[k, a]
+                t = t - d
+                linear = linear + d * (here + change)
+            plain = plain + t * (0.5 * here + change)
+        for i in range(offset[k], offset[k + 1]):
+            t = _row(i, z, k, start, place, coefficient) + _row(i, dz, k, start, place, coefficient)
+            together = together * (h[i] - t)
+            count += 1
+            if count == _TOGETHER:
+                store(slacks, together, block)
+                together, count, block = lanes(1.0), 0, block + 1
+    if count > 0:
+        store(slacks, together, block)
+    return plain, linear
+
+
+@part
+def _begin(lane, x0, plan, free, curvature, mu, z, s, lam):
+    """Put a plan into a lane, with slacks and multipliers whose products are all ``mu``.
+
+    Row by row as if it were alone: where the plan without the row leaves it the slack ``free`` (< 0:
+    violated) and the cost has curvature ``1/curvature`` across it, the optimum of
+    ``(s - free)^2 / (2 curvature) - mu log s`` is ``s = (free + sqrt(free^2 + 4 curvature mu)) / 2``.
+    """
+    n, size = x0.shape[0], plan.shape[0] // z.shape[0]
+    for k in range(z.shape[0]):
+        for a in range(size):
+            z[k, a, lane] = plan[k * size + a]
+    for a in range(n):
+        z[0, size - n + a, lane] = x0[a]
+    for i in range(free.shape[0]):
+        four = 4.0 * curvature[i] * mu
+        root = np.sqrt(free[i] * free[i] + four)
+        free[i] = 0.5 * (free[i] + root) if free[i] > 0.0 else 0.5 * four / (root - free[i])
+    for i in range(free.shape[0]):
+        s[i, lane] = free[i]
+        lam[i, lane] = mu / free[i]
+
+
+@part
+def _lqr_plan(x0, eta, rollout, reach, h, curvature, plan, free):
+    """The plan of unconstrained LQR, the slacks it leaves, and a first barrier weight for it.
+
+    The weight is a fraction of what the worst violated row would cost alone.
+    """
+    plan[:] = 0.0
+    free[:] = h
+    for a in range(x0.shape[0]):
+        for j in range(plan.shape[0]):
+            plan[j] += x0[a] * rollout[a, j]
+        for i in range(free.shape[0]):
+            free[i] -= x0[a] * reach[a, i]
+    worst = 0.0
+    for i in range(free.shape[0]):
+        if free[i] < 0.0:
+            worst = max(worst, free[i] * free[i] / curvature[i])
+    return max(eta, _VIOLATION * worst)
+
+
+@part
+def _exact_plan(exact, multipliers, h, curvature, offset, start, place, coefficient, plan, free):
+    """An exact plan, and for each row the slack that the plan would have without it."""
+    plan[:] = exact
+    N, size = offset.shape[0] - 2, plan.shape[0] // (offset.shape[0] - 1)
+    for k in range(N + 1):
+        for i in range(offset[k], offset[k + 1]):
+            slack = h[i]
+            for a in range(start[i], start[i + 1]):
+                slack -= plan[k * size + place[a]] * coefficient[a]
+            free[i] = max(slack, 0.0) - curvature[i] * multipliers[i]
+
+
+@part
+def _extract(t, lane, z, dz, F, S, p, u0, dudx, gradient, curvature, plans):
+    """The label of a finished lane, from the factors of stage 0 and the last Newton step."""
+    m, n = dudx.shape[1], dudx.shape[2]
+    for a in range(m):
+        u0[t, a] = z[0, a, lane] + dz[0, a, lane]
+    for e in range(n):
+        gradient[t, e] = p[e, lane]
+        for j in range(m - 1, -1, -1):
+            total = -F[0, m + e, j, lane]
+            for i in range(j + 1, m):
+                total -= F[0, i, j, lane] * dudx[t, i, e]
+            dudx[t, j, e] = total
+    for a in range(m):  # Huu = L D L', the columns of S hold L D
+        for b in range(a + 1):
+            total = S[a, b, lane]
+            for j in range(b):
+                total += F[0, b, j, lane] * S[a, j, lane]
+            curvature[t, a, b] = total
+            curvature[t, b, a] = total
+    for k in range(plans.shape[1]):
+        for a in range(m):
+            plans[t, k, a] = z[k, a, lane] + dz[k, a, lane]
+
+
+_DATA = (
+    "Tuple((f8[:,::1], f8[:,::1], i8[::1], i8[::1], i8[::1], i8[::1], f8[::1], i8[::1], i8[::1], f8[::1],"
+    " i8[::1], i8[::1], i8[::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[::1]))"
+)
+_SCRATCH = (
+    "Tuple((f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1],"
+    " f8[:,:,::1], f8[:,:,::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,::1]))"
+)
+_LABELS = (
+    "Tuple((i1[::1], f8[:,::1], f8[:,:,::1], f8[::1], f8[:,::1], f8[:,:,::1], f8[::1], f8[:,:,::1], i8[::1]))"
+)
 
 
 @kernel(
-    "void(int64, int64, f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1],"
-    " f8[:,::1], f8[::1], i8[::1], f8[:,::1], f8[:,:,::1], float64, int64, i1[::1], f8[:,::1], f8[:,:,::1],"
-    " f8[::1], f8[:,::1], f8[:,:,::1], f8[::1], f8[:,:,::1], i8[::1])"
+    f"void(int64, int64, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], {_DATA}, {_SCRATCH}, int64, {_LABELS})"
 )
-def label_states(
-    start, stop, x0, A, B, Q, R, Qf, C, D, h, offset, d, gains, eta, limit,
-    status, u0, dudx, value, gradient, curvature, cost, plans, iterations,
-):  # fmt: skip
-    """Solve and label the states ``x0[start:stop]``; ``plans (B, N, m)`` may have length 0."""
-    N, m, n = gains.shape
-    c = h.shape[0]
-    x, u, dx, du = np.empty((N + 1, n)), np.empty((N, m)), np.empty((N + 1, n)), np.empty((N, m))
-    s, lam, rows, work = np.empty(c), np.empty(c), np.empty(c), np.empty((6, c))
-    P, K, p = np.empty((N + 1, n, n)), np.empty((N, m, n)), np.empty((N + 1, n))
-    H, Hux = np.empty((N, m, m)), np.empty((N, m, n))
-    recentre = eta * d
-    for t in range(start, stop):
-        if not np.isfinite(x0[t]).all():
-            status[t] = -5
+def label_states(first, stop, x0, etas, exact, multipliers, data, scratch, limit, labels):
+    """Solve and label the states ``x0[first:stop]`` with barrier weights ``etas``.
+
+    ``exact (B, (N+1)(m+n))`` and ``multipliers (B, c)`` are optimal plans of the problem without barrier
+    and their multipliers, or have no rows. ``data`` comes from ``mpc.stages.StageProgram``, ``scratch`` from
+    ``scratch_for``. ``labels`` are arrays over all states: status, u0, dudx, value, gradient, curvature,
+    cost, plans ``(B, N or 0, m)``, iterations.
+    """
+    (
+        AB, BA, cut, term_row, term_column, term_source, term_factor, hessian_start, hessian_place,
+        hessian_value, offset, start, place, coefficient, h, recentre, rollout, reach, curvatures,
+    ) = data  # fmt: skip
+    z, dz, base, F, pivots, w, P, PAB, S, p, g, single, rows, weight = scratch
+    status, u0, dudx, value, gradient, curvature, cost, plans, iterations = labels
+    N, n, c = recentre.shape[0], AB.shape[0], h.shape[0]
+    blocks = (c + _TOGETHER - 1) // _TOGETHER
+    size = BA.shape[0]
+    s, lam, residual, inverse = rows[0], rows[1], rows[2], rows[3]
+    push, aim, ds, dlam = rows[4], rows[5], rows[6], rows[7]
+    etas_at, outcome, last, settled = single[0], single[1], single[2], single[3]
+    plain_at, linear_at = single[4], single[5]
+    store(weight, lanes(1.0), c)  # of the terms that come from the cost
+    plan, free = np.empty((N + 1) * size), np.empty(c)
+    state, used, warm = np.full(WIDTH, -1), np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.bool_)
+    following, busy = first, 0
+    for lane in range(WIDTH):  # a lane without a state works on the origin
+        etas_at[lane], plan[:], free[:] = 1.0, 0.0, h
+        _begin(lane, plan[:n], plan, free, curvatures, 1.0, z, s, lam)
+        outcome[lane] = _NEXT
+    while True:
+        for lane in range(WIDTH):
+            if outcome[lane] == _RUNS:
+                continue
+            t = state[lane]
+            if outcome[lane] == _AGAIN:
+                warm[lane] = False
+            else:
+                busy -= t >= 0
+                while following < stop and not np.isfinite(x0[following]).all():
+                    status[following] = INVALID
+                    following += 1
+                t = following if following < stop else -1
+                state[lane], used[lane], warm[lane] = t, 0, exact.shape[0] > 0
+                following += t >= 0
+                busy += t >= 0
+            outcome[lane] = _RUNS
+            if t < 0:
+                continue
+            eta_t = etas[t]
+            etas_at[lane], last[lane], settled[lane] = eta_t, 1.0, 0.0
+            if warm[lane]:
+                _exact_plan(
+                    exact[t], multipliers[t], h, curvatures, offset, start, place, coefficient, plan, free
+                )
+            else:
+                eta_t = _lqr_plan(x0[t], eta_t, rollout, reach, h, curvatures, plan, free)
+            _begin(lane, x0[t], plan, free, curvatures, eta_t, z, s, lam)
+        if busy == 0:
+            return
+        eta = load(etas_at)
+        mean, gap, inside = _residuals(
+            z, h, eta, offset, start, place, coefficient, s, lam, residual, inverse, weight, push
+        )
+        definite = factorise(
+            AB, cut, term_row, term_column, term_source, term_factor, weight, F, pivots, P, PAB, S
+        )
+        slope(hessian_start, hessian_place, hessian_value, recentre, eta, z, base)
+        newton(AB, BA, base, offset, start, place, coefficient, push, F, pivots, p, g, w, dz)
+        longest, move, total, largest = _predict(
+            dz, eta, offset, start, place, coefficient, s, lam, residual, inverse, aim
+        )
+        inner = inside > 0.0
+        close = inner & (gap <= 1e-6 * eta) & (move <= 1e-6)
+        count = select(close, load(settled) + 1.0, 0.0)
+        store(settled, count)
+        done = close & (gap <= 1e-8 * eta) & (move <= 1e-8) | (count >= 4.0)
+        bad = ~((definite > 0.0) & (mean < 1e300) & (total < 1e300))
+        store(outcome, select(bad, BROKEN * 1.0, select(done, OPTIMAL * 1.0, 0.0)))
+        if any_lane(done):
+            plain, linear = _optimum(
+                z, dz, base, size, recentre, eta, h, offset, start, place, coefficient, ds
+            )
+            store(plain_at, plain)
+            store(linear_at, linear)
+        remaining = False
+        for lane in range(WIDTH):
+            t = state[lane]
+            if t < 0:
+                outcome[lane] = _RUNS
+                continue
+            used[lane] += 1
+            if outcome[lane] == OPTIMAL:
+                _extract(t, lane, z, dz, F, S, p, u0, dudx, gradient, curvature, plans)
+                logs = 0.0
+                for i in range(blocks):
+                    logs += np.log(ds[i, lane])
+                cost[t] = plain_at[lane]
+                value[t] = plain_at[lane] + linear_at[lane] - etas_at[lane] * logs
+            elif warm[lane] and (outcome[lane] == BROKEN or used[lane] >= _WARM_LIMIT):
+                outcome[lane] = _AGAIN
+            elif outcome[lane] == _RUNS and used[lane] >= limit:
+                outcome[lane] = ITERATION_LIMIT
+            if outcome[lane] == _RUNS:
+                remaining = True
+            elif outcome[lane] != _AGAIN:
+                status[t], iterations[t] = np.int8(outcome[lane]), used[lane]
+        if not remaining:
             continue
-        _rollout(A, B, gains, x0[t], x, u)
-        outcome, used = _interior_point(
-            A, B, Q, R, Qf, C, D, h, offset, recentre, eta, limit,
-            x, u, s, lam, P, K, H, Hux, p, du, dx, rows, work,
-        )  # fmt: skip
-        iterations[t] = used
-        push, weight = work[0], work[1]
-        if outcome == OPTIMAL:
-            for i in range(c):
-                s[i] = h[i] - rows[i]
-                if not s[i] > 0.0:
-                    outcome = BROKEN
-                push[i] = eta / s[i]
-                weight[i] = push[i] / s[i]
-        if outcome == OPTIMAL and not _factorise(A, B, Q, R, Qf, C, D, offset, weight, P, K, H, Hux):
-            outcome = BROKEN
-        status[t] = outcome
-        if outcome != OPTIMAL:
-            continue
-        _newton(A, B, Q, R, Qf, C, D, offset, recentre, x, u, push, K, H, Hux, p, du, dx)
-        u0[t] = u[0]
-        plain, barrier = _plan_cost(Q, R, Qf, x, u), 0.0
-        for k in range(N):
-            for a in range(m):
-                barrier += recentre[k, a] * u[k, a]
-        for i in range(c):
-            barrier -= eta * np.log(s[i])
-        value[t], cost[t] = plain + barrier, plain
-        for a in range(m):
-            for e in range(n):
-                dudx[t, a, e] = K[0, a, e]
-            for e in range(m):
-                total = 0.0
-                for j in range(min(a, e) + 1):
-                    total += H[0, a, j] * H[0, e, j]
-                curvature[t, a, e] = total
-        for a in range(n):
-            gradient[t, a] = p[0, a]
-        for k in range(plans.shape[1]):
-            for a in range(m):
-                plans[t, k, a] = u[k, a]
+        target, most_aim, correct = _targets(
+            mean, eta, inner, 1.0 / longest, load(last), total / max(c, 1), largest
+        )
+        _aim(target, most_aim, correct, lam, residual, inverse, aim, push)
+        newton(AB, BA, base, offset, start, place, coefficient, push, F, pivots, p, g, w, dz)
+        longest = _direction(dz, offset, start, place, coefficient, lam, residual, inverse, aim, ds, dlam)
+        step = least(1.0, 0.995 / most(longest, 1e-300))
+        step = _central(s, lam, ds, dlam, eta, step)
+        store(last, step)
+        _advance(s, ds, step)
+        _advance(lam, dlam, step)
+        for k in range(N + 1):
+            _advance(z[k], dz[k], step)
+
+
+def scratch_for(n: int, m: int, N: int, c: int) -> tuple[np.ndarray, ...]:
+    """Arrays that one call of ``label_states`` works in, padded to whole tiles with zeros that stay zero."""
+    size, tall, broad = n + m, whole(n, TALL), whole(n, BROAD)
+    width = m + tall  # of a stage: u, x, padding
+    shapes = [
+        *3 * [(N + 1, width)],  # z, dz, base
+        (N, width, m),  # F
+        *2 * [(N, m)],  # pivots, w
+        (tall, max(tall, broad)),  # P
+        (tall, max(width, whole(size, TALL), whole(size, BROAD))),  # PAB
+        (max(whole(size, TALL), m + broad), whole(m, BROAD)),  # S
+        (n,),  # p
+        (whole(size, TALL),),  # g
+        (6,),
+        (8, c),
+        (c + 1,),
+    ]
+    return tuple(aligned(*shape, WIDTH) for shape in shapes)

@@ -23,7 +23,8 @@ import numpy as np
 part = numba.njit(nogil=True, error_model="numpy")
 """Decorates a piece of a kernel; it is compiled into each kernel that calls it."""
 
-_ROWS_PER_BLOCK = 256
+inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
+"""Decorates a piece so short that a call would cost as much as it does."""
 
 
 @cache
@@ -34,7 +35,9 @@ def cache_folder() -> Path:
         digest.update(source.read_bytes())
     for version in (numba.__version__, np.__version__, llvmlite.__version__, platform.python_version()):
         digest.update(version.encode())
-    digest.update(f"boundscheck={numba.config.BOUNDSCHECK}".encode())
+    digest.update(
+        f"boundscheck={numba.config.BOUNDSCHECK} lanes={os.environ.get('CENTRALPATH_LANES')}".encode()
+    )
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     roots = [os.environ.get("CENTRALPATH_CACHE"), home, f"{tempfile.gettempdir()}/{os.getuid()}"]
     for root in filter(None, roots):
@@ -80,13 +83,15 @@ def thread_count() -> int:
     return int(text) if text else os.cpu_count() or 1
 
 
-def run_blocks(rows: int, work: Callable[[int, int], None]) -> None:
-    """Call ``work(start, stop)`` over all rows, in threads; kernels release the interpreter's lock.
+def run_blocks(rows: int, work: Callable[[int, int], None], most: int = 256) -> None:
+    """Call ``work(start, stop)`` on blocks of at most ``most`` rows, in threads.
+
+    Kernels release the interpreter's lock.
 
     Rows never see each other, so the numbers do not depend on blocks or threads.
     """
     threads = thread_count()
-    size = max(1, min(_ROWS_PER_BLOCK, -(-rows // threads)))
+    size = max(1, min(most, -(-rows // threads)))
     spans = [(start, min(start + size, rows)) for start in range(0, rows, size)]
     if threads == 1 or len(spans) == 1:
         for start, stop in spans:
