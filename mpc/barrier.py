@@ -151,7 +151,29 @@ class BarrierExpert:
             plans[failed], iterations[failed] = late_plans, late_iterations
         return control, plans, iterations
 
-    def _solve(self, x: Array, eta: Array, limit: int, *, whole: bool) -> tuple[Control, Array, np.ndarray]:
+    def roll_out(self, x0: Array, steps: int, w: Array | None) -> tuple[Array, Control] | None:
+        """Closed loops from ``x0 (E, n)`` within one call: states ``(E, steps, n)`` and labels of each.
+
+        The same bits as ``steps`` calls. A loop ends with the first state that is not solved (its status is
+        kept) or past the divergence limit. None where a state needs more patience than one call has.
+        """
+        E, n = x0.shape
+        x = _nan(E, steps, n)
+        x[:, 0] = x0
+        rows = x.reshape(E * steps, n)
+        limit = min(_PATIENCE, self.max_iterations)
+        control, _, _ = self._solve(rows, self._weights(rows), limit, whole=False, steps=steps, w=w)
+        failed = np.flatnonzero((control.status < 0) & (control.status != Status.invalid_input))
+        if failed.size:
+            proof = self._strict(rows[failed]).status
+            if (proof != Status.infeasible).any() and self.max_iterations > _PATIENCE:
+                return None
+            control.status[failed[proof == Status.infeasible]] = Status.infeasible
+        return x, control.map(lambda value: value.reshape(E, steps, *value.shape[1:]))
+
+    def _solve(
+        self, x: Array, eta: Array, limit: int, *, whole: bool, steps: int = 1, w: Array | None = None
+    ) -> tuple[Control, Array, np.ndarray]:
         (n, m, N, c), count = self._program.sizes, len(x)
         status, iterations = np.zeros(count, np.int8), np.zeros(count, np.int64)
         u, dudx, curvature = _nan(count, m), _nan(count, m, n), _nan(count, m, m)
@@ -159,14 +181,17 @@ class BarrierExpert:
         plans = _nan(count, N if whole else 0, m)
         labels = (status, u, dudx, value, gradient, curvature, cost, plans, iterations)
         exact, multipliers = np.empty((0, 0)), np.empty((0, 0))
+        system = self.problem.system
+        disturbance = np.empty((0, n)) if w is None else np.array(w.reshape(-1, n))
+        plant = (steps, np.array(system.A), np.array(system.B), disturbance, self.problem.divergence_limit)
 
         def work(start: int, stop: int) -> None:
-            scratch = scratch_for(n, m, N, c)
             label_states(
-                start, stop, x, eta, exact, multipliers, self._program.arrays, scratch, limit, labels
-            )
+                start * steps, stop * steps, x, eta, exact, multipliers, plant, self._program.arrays,
+                scratch_for(n, m, N, c), limit, labels,
+            )  # fmt: skip
 
-        run_blocks(count, work, _ROWS_PER_BLOCK)
+        run_blocks(count // steps, work, _ROWS_PER_BLOCK)
         return Control(u, status, dudx, value, gradient, curvature, cost), plans, iterations
 
 

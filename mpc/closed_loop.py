@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +23,15 @@ class Controller(Protocol):
 
     def act(self, memory: Any, t: int, x: Array) -> tuple[Control, Any]:
         """Actions for the states ``x (E, n)`` at time ``t``, and the new memory."""
+        ...
+
+
+@runtime_checkable
+class RollsOut(Protocol):
+    """An expert that runs whole closed loops by itself, with the bits that step by step would give."""
+
+    def roll_out(self, x0: Array, steps: int, w: Array | None) -> tuple[Array, Control] | None:
+        """States ``(E, steps, n)`` and labels ``(E, steps)`` up to where each loop ends; None: cannot now."""
         ...
 
 
@@ -70,6 +79,8 @@ def simulate(
     if T < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     w = None if disturbance is None else frozen("disturbance", disturbance, (E, T, n))
+    if isinstance(controller, RollsOut) and (rolled := controller.roll_out(x, T, w)):
+        return _completed(problem, *rolled, w)
     loop: Any = controller if hasattr(controller, "act") else Memoryless(controller)  # type: ignore[arg-type]
     xs = np.full((E, T + 1, n), np.nan)
     us = np.full((E, T, problem.m), np.nan)
@@ -92,6 +103,16 @@ def simulate(
         if not alive.any():
             break
     return Rollouts(xs, us, length, None if w is None else np.array(w), Control(**labels) if labels else None)
+
+
+def _completed(problem: ControlProblem, x: Array, labels: Control, w: Array | None) -> Rollouts:
+    """Rollouts from the states and labels of ``RollsOut``: the state after the last action is added."""
+    length = (labels.status > 0).cumprod(axis=1).sum(axis=1)
+    xs = np.concatenate([x, np.full_like(x[:, :1], np.nan)], axis=1)
+    row, last = np.flatnonzero(length), length[length > 0] - 1
+    following = problem.system.step(xs[row, last], labels.u[row, last])
+    xs[row, last + 1] = following if w is None else following + w[row, last]
+    return Rollouts(xs, labels.u.copy(), length, None if w is None else np.array(w), labels)
 
 
 def _keep(

@@ -28,7 +28,8 @@ from mpc.kernels.lanes import WIDTH, absolute, aligned, any_lane, lanes, least, 
 from mpc.kernels.riccati import factorise, newton, slope
 
 OPTIMAL, ITERATION_LIMIT, BROKEN, INVALID = 2, -3, -4, -5
-_RUNS, _AGAIN, _NEXT = 0, 1, 3  # what else may become of a lane: goes on, starts anew, takes the next state
+_RUNS, _AGAIN, _FOLLOWS, _NEXT = 0, 1, 3, 4
+# A lane with one of these goes on, starts its state anew, takes the state that its input led to, or another.
 _TOGETHER = 16  # slacks that share a logarithm; their product must not leave the range of a double
 _VIOLATION = 0.2  # of the cost of the worst violated row: the barrier weight to start from
 _WARM_LIMIT = 15  # Newton steps from an exact plan before the state starts again from LQR
@@ -248,6 +249,24 @@ def _exact_plan(exact, multipliers, h, curvature, offset, start, place, coeffici
 
 
 @part
+def _follow(t, x, u, A, B, w, bound):
+    """Put ``x[t+1] = A x[t] + B u[t] + w[t]``, summed as ``LinearSystem.step`` does; True if in bounds."""
+    inside = True
+    for i in range(x.shape[1]):
+        free, forced = 0.0, 0.0
+        for j in range(x.shape[1]):
+            free += x[t, j] * A[i, j]
+        for j in range(u.shape[1]):
+            forced += u[t, j] * B[i, j]
+        following = free + forced
+        if w.shape[0] > 0:
+            following += w[t, i]
+        x[t + 1, i] = following
+        inside = inside and abs(following) <= bound
+    return inside
+
+
+@part
 def _extract(t, lane, z, dz, F, S, p, u0, dudx, gradient, curvature, plans):
     """The label of a finished lane, from the factors of stage 0 and the last Newton step."""
     m, n = dudx.shape[1], dudx.shape[2]
@@ -276,6 +295,7 @@ _DATA = (
     "Tuple((f8[:,::1], f8[:,::1], i8[::1], i8[::1], i8[::1], i8[::1], f8[::1], i8[::1], i8[::1], f8[::1],"
     " i8[::1], i8[::1], i8[::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[::1]))"
 )
+_PLANT = "Tuple((int64, f8[:,::1], f8[:,::1], f8[:,::1], float64))"
 _SCRATCH = (
     "Tuple((f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1],"
     " f8[:,:,::1], f8[:,:,::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,::1]))"
@@ -286,10 +306,15 @@ _LABELS = (
 
 
 @kernel(
-    f"void(int64, int64, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], {_DATA}, {_SCRATCH}, int64, {_LABELS})"
+    f"void(int64, int64, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], {_PLANT}, {_DATA}, {_SCRATCH}, int64,"
+    f" {_LABELS})"
 )
-def label_states(first, stop, x0, etas, exact, multipliers, data, scratch, limit, labels):
-    """Solve and label the states ``x0[first:stop]`` with barrier weights ``etas``.
+def label_states(first, stop, x, etas, exact, multipliers, plant, data, scratch, limit, labels):
+    """Solve and label the states ``x[first:stop]`` with barrier weights ``etas``, or closed loops of them.
+
+    ``plant`` is ``(steps, A, B, w, bound)``. Where steps > 1 every stretch of that many rows is a closed
+    loop: its first row is given, and each solved state is followed by the one that its input and ``w``
+    (as many rows as x, or none) lead to, until one is not solved or leaves ``|x_i| <= bound``.
 
     ``exact (B, (N+1)(m+n))`` and ``multipliers (B, c)`` are optimal plans of the problem without barrier
     and their multipliers, or have no rows. ``data`` comes from ``mpc.stages.StageProgram``, ``scratch`` from
@@ -300,6 +325,7 @@ def label_states(first, stop, x0, etas, exact, multipliers, data, scratch, limit
         AB, BA, cut, term_row, term_column, term_source, term_factor, hessian_start, hessian_place,
         hessian_value, offset, start, place, coefficient, h, recentre, rollout, reach, curvatures,
     ) = data  # fmt: skip
+    steps, A, B, disturbance, bound = plant
     z, dz, base, F, pivots, w, P, PAB, S, p, g, single, rows, weight = scratch
     status, u0, dudx, value, gradient, curvature, cost, plans, iterations = labels
     N, n, c = recentre.shape[0], AB.shape[0], h.shape[0]
@@ -326,12 +352,14 @@ def label_states(first, stop, x0, etas, exact, multipliers, data, scratch, limit
                 warm[lane] = False
             else:
                 busy -= t >= 0
-                while following < stop and not np.isfinite(x0[following]).all():
-                    status[following] = INVALID
-                    following += 1
-                t = following if following < stop else -1
+                t = t + 1 if outcome[lane] == _FOLLOWS else -1
+                if t < 0 and following < stop:
+                    t, following = following, following + steps
+                while t >= 0 and not np.isfinite(x[t]).all():
+                    status[t], t = INVALID, -1
+                    if following < stop:
+                        t, following = following, following + steps
                 state[lane], used[lane], warm[lane] = t, 0, exact.shape[0] > 0
-                following += t >= 0
                 busy += t >= 0
             outcome[lane] = _RUNS
             if t < 0:
@@ -343,12 +371,12 @@ def label_states(first, stop, x0, etas, exact, multipliers, data, scratch, limit
                     exact[t], multipliers[t], h, curvatures, offset, start, place, coefficient, plan, free
                 )
             else:
-                eta_t = _lqr_plan(x0[t], eta_t, rollout, reach, h, curvatures, plan, free)
-            _begin(lane, x0[t], plan, free, curvatures, eta_t, z, s, lam)
+                eta_t = _lqr_plan(x[t], eta_t, rollout, reach, h, curvatures, plan, free)
+            _begin(lane, x[t], plan, free, curvatures, eta_t, z, s, lam)
         if busy == 0:
             return
         eta = load(etas_at)
-        mean, gap, inside = _residuals(
+        mean, gap, held = _residuals(
             z, h, eta, offset, start, place, coefficient, s, lam, residual, inverse, weight, push
         )
         definite = factorise(
@@ -359,7 +387,7 @@ def label_states(first, stop, x0, etas, exact, multipliers, data, scratch, limit
         longest, move, total, largest = _predict(
             dz, eta, offset, start, place, coefficient, s, lam, residual, inverse, aim
         )
-        inner = inside > 0.0
+        inner = held > 0.0
         close = inner & (gap <= 1e-6 * eta) & (move <= 1e-6)
         count = select(close, load(settled) + 1.0, 0.0)
         store(settled, count)
@@ -394,6 +422,12 @@ def label_states(first, stop, x0, etas, exact, multipliers, data, scratch, limit
                 remaining = True
             elif outcome[lane] != _AGAIN:
                 status[t], iterations[t] = np.int8(outcome[lane]), used[lane]
+                if (
+                    outcome[lane] == OPTIMAL
+                    and (t + 1) % steps
+                    and _follow(t, x, u0, A, B, disturbance, bound)
+                ):
+                    outcome[lane] = _FOLLOWS
         if not remaining:
             continue
         target, most_aim, correct = _targets(
