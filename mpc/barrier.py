@@ -180,14 +180,13 @@ class BarrierExpert:
         value, gradient, cost = _nan(count), _nan(count, n), _nan(count)
         plans = _nan(count, N if whole else 0, m)
         labels = (status, u, dudx, value, gradient, curvature, cost, plans, iterations)
-        exact, multipliers = np.empty((0, 0)), np.empty((0, 0))
         system = self.problem.system
         disturbance = np.empty((0, n)) if w is None else np.array(w.reshape(-1, n))
         plant = (steps, np.array(system.A), np.array(system.B), disturbance, self.problem.divergence_limit)
 
         def work(start: int, stop: int) -> None:
             label_states(
-                start * steps, stop * steps, x, eta, exact, multipliers, plant, self._program.arrays,
+                start * steps, stop * steps, x, eta, plant, self._program.arrays,
                 scratch_for(n, m, N, c), limit, labels,
             )  # fmt: skip
 

@@ -18,12 +18,12 @@ class StageProgram:
 
     Args:
         sizes: states n, inputs m, horizon N, rows c.
-        arrays: in the order that ``label_states`` unpacks: ``AB`` (padded) and its transpose; the terms of
+        arrays: in the order that ``label_states`` unpacks: ``AB`` and its transpose, padded; the terms of
             the stage Hessians (``mpc.kernels.riccati``); the cost's Hessians as sparse rows; the rows of
-            the constraints (offset, start, place, coefficient, h); the recentring vector ``(N, m)``; the
-            LQR plan ``(n, (N+1)(m+n))`` and row values ``(n, c)`` per unit of state; and ``(c,)``, the
-            curvature of each slack: the variance it would have under ``exp(-V)`` up to a factor,
-            ``G_i H^-1 G_i'`` of the condensed problem.
+            the constraints (offset, start, place, coefficient), the same by the columns of each stage,
+            and h; the recentring vector ``(N, m)``; the LQR plan ``(n, (N+1)(m+n))`` and its row values
+            ``(n, c)`` for each unit of state; and ``(c,)`` for each row ``g`` of the condensed problem
+            ``g'H^-1 g``: how far its slack gives way to a unit of its multiplier.
     """
 
     sizes: tuple[int, int, int, int]
@@ -45,7 +45,7 @@ class StageProgram:
             *_padded_dynamics(problem),
             *_terms(problem, rows, offset),
             *_sparse([_hessian(problem, k) for k in range(N + 1)]),
-            offset, *_sparse(rows), h,
+            offset, *_sparse(rows), *_by_columns(rows, offset), h,
             recentre, plan.reshape(n, -1), values, np.maximum(form.norms**2 / 2, _NEVER_FLAT),
         )  # fmt: skip
         return cls((n, m, N, len(h)), tuple(_as_read(array) for array in arrays))
@@ -97,6 +97,15 @@ def _sparse(blocks: list[Array]) -> tuple[np.ndarray, np.ndarray, Array]:
     row, place = np.nonzero(stacked)
     start = np.searchsorted(row, np.arange(len(stacked) + 1))
     return start, place, stacked[row, place]
+
+
+def _by_columns(blocks: list[Array], offset: np.ndarray) -> tuple[np.ndarray, np.ndarray, Array]:
+    """The same for the columns of each matrix; rows are counted through all of them."""
+    starts, rows, values = zip(*(_sparse([block.T]) for block in blocks), strict=True)
+    passed = np.cumsum([0, *map(len, rows)])
+    start = np.concatenate([one[:-1] + before for one, before in zip(starts, passed[:-1], strict=True)])
+    row = np.concatenate([one + first for one, first in zip(rows, offset[:-1], strict=True)])
+    return np.append(start, passed[-1]), row, np.concatenate(values)
 
 
 def _terms(problem: ControlProblem, rows: list[Array], offset: np.ndarray) -> tuple[np.ndarray, ...]:

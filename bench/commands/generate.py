@@ -41,6 +41,8 @@ class Generate:
         """Write the dataset, and export it where asked."""
         if (self.to == "minari") != (self.minari_id is not None):
             raise ValueError("--to minari and --minari-id ID belong together; give both or neither")
+        from time import perf_counter
+
         from rich.console import Console
 
         from bench.commands.progress import counting
@@ -49,6 +51,7 @@ class Generate:
         from mpc.status import Status
 
         spec = SystemSpec.parse(self.system)
+        began = perf_counter()
         with counting("episodes") as advance:
             dataset = generate(
                 self.out,
@@ -67,6 +70,11 @@ class Generate:
         Console(highlight=False, soft_wrap=True).print(
             f"{dataset.episodes} episodes of {dataset.steps} steps in {self.out} "
             f"({discarded} attempts discarded, {dataset.manifest['queries']} expert queries)"
+        )
+        labels, seconds = dataset.episodes * dataset.steps, perf_counter() - began
+        Console(highlight=False, soft_wrap=True).print(
+            f"{labels:,} labels written in {seconds:.1f} s, {labels / seconds:,.0f} a second with all that belongs "
+            f"to them: initial states, closed loops, files"
         )
         return self._export() if self.minari_id else 0
 

@@ -16,8 +16,7 @@ given the next state at once, so no lane waits for a slow neighbour, and each la
 would do alone. Rows of stage k stand at ``offset[k] : offset[k+1]`` of the stacked rows; row i has the
 numbers ``coefficient[t]`` at the places ``place[t]`` of ``z = (u, x)``, ``t`` in ``start[i] : start[i+1]``.
 
-A state starts from the plan of unconstrained LQR, or from the exact optimum where that is at hand: every
-barrier solution lies on the central path of the exact one, and for small eta three Newton steps away.
+A state starts from the plan of unconstrained LQR, with each row where it alone would settle.
 """
 
 import numpy as np
@@ -28,11 +27,9 @@ from mpc.kernels.lanes import WIDTH, absolute, aligned, any_lane, lanes, least, 
 from mpc.kernels.riccati import factorise, newton, slope
 
 OPTIMAL, ITERATION_LIMIT, BROKEN, INVALID = 2, -3, -4, -5
-_RUNS, _AGAIN, _FOLLOWS, _NEXT = 0, 1, 3, 4
-# A lane with one of these goes on, starts its state anew, takes the state that its input led to, or another.
+_RUNS, _FOLLOWS, _NEXT = 0, 3, 4  # a lane goes on, takes the state that its input led to, or another one
 _TOGETHER = 16  # slacks that share a logarithm; their product must not leave the range of a double
 _VIOLATION = 0.2  # of the cost of the worst violated row: the barrier weight to start from
-_WARM_LIMIT = 15  # Newton steps from an exact plan before the state starts again from LQR
 _ROUNDING = 1e-10  # rows hold when they do to this fraction; a full Newton step makes it far less
 
 
@@ -236,19 +233,6 @@ def _lqr_plan(x0, eta, rollout, reach, h, curvature, plan, free):
 
 
 @part
-def _exact_plan(exact, multipliers, h, curvature, offset, start, place, coefficient, plan, free):
-    """An exact plan, and for each row the slack that the plan would have without it."""
-    plan[:] = exact
-    N, size = offset.shape[0] - 2, plan.shape[0] // (offset.shape[0] - 1)
-    for k in range(N + 1):
-        for i in range(offset[k], offset[k + 1]):
-            slack = h[i]
-            for a in range(start[i], start[i + 1]):
-                slack -= plan[k * size + place[a]] * coefficient[a]
-            free[i] = max(slack, 0.0) - curvature[i] * multipliers[i]
-
-
-@part
 def _follow(t, x, u, A, B, w, bound):
     """Put ``x[t+1] = A x[t] + B u[t] + w[t]``, summed as ``LinearSystem.step`` does; True if in bounds."""
     inside = True
@@ -293,7 +277,8 @@ def _extract(t, lane, z, dz, F, S, p, u0, dudx, gradient, curvature, plans):
 
 _DATA = (
     "Tuple((f8[:,::1], f8[:,::1], i8[::1], i8[::1], i8[::1], i8[::1], f8[::1], i8[::1], i8[::1], f8[::1],"
-    " i8[::1], i8[::1], i8[::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[::1]))"
+    " i8[::1], i8[::1], i8[::1], f8[::1], i8[::1], i8[::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1],"
+    " f8[:,::1], f8[::1]))"
 )
 _PLANT = "Tuple((int64, f8[:,::1], f8[:,::1], f8[:,::1], float64))"
 _SCRATCH = (
@@ -305,25 +290,22 @@ _LABELS = (
 )
 
 
-@kernel(
-    f"void(int64, int64, f8[:,::1], f8[::1], f8[:,::1], f8[:,::1], {_PLANT}, {_DATA}, {_SCRATCH}, int64,"
-    f" {_LABELS})"
-)
-def label_states(first, stop, x, etas, exact, multipliers, plant, data, scratch, limit, labels):
+@kernel(f"void(int64, int64, f8[:,::1], f8[::1], {_PLANT}, {_DATA}, {_SCRATCH}, int64, {_LABELS})")
+def label_states(first, stop, x, etas, plant, data, scratch, limit, labels):
     """Solve and label the states ``x[first:stop]`` with barrier weights ``etas``, or closed loops of them.
 
     ``plant`` is ``(steps, A, B, w, bound)``. Where steps > 1 every stretch of that many rows is a closed
     loop: its first row is given, and each solved state is followed by the one that its input and ``w``
     (as many rows as x, or none) lead to, until one is not solved or leaves ``|x_i| <= bound``.
 
-    ``exact (B, (N+1)(m+n))`` and ``multipliers (B, c)`` are optimal plans of the problem without barrier
-    and their multipliers, or have no rows. ``data`` comes from ``mpc.stages.StageProgram``, ``scratch`` from
+    ``data`` comes from ``mpc.stages.StageProgram``, ``scratch`` from
     ``scratch_for``. ``labels`` are arrays over all states: status, u0, dudx, value, gradient, curvature,
     cost, plans ``(B, N or 0, m)``, iterations.
     """
     (
         AB, BA, cut, term_row, term_column, term_source, term_factor, hessian_start, hessian_place,
-        hessian_value, offset, start, place, coefficient, h, recentre, rollout, reach, curvatures,
+        hessian_value, offset, start, place, coefficient, column_start, column_row, column_value, h, recentre,
+        rollout, reach, curvatures,
     ) = data  # fmt: skip
     steps, A, B, disturbance, bound = plant
     z, dz, base, F, pivots, w, P, PAB, S, p, g, single, rows, weight = scratch
@@ -337,7 +319,7 @@ def label_states(first, stop, x, etas, exact, multipliers, plant, data, scratch,
     plain_at, linear_at = single[4], single[5]
     store(weight, lanes(1.0), c)  # of the terms that come from the cost
     plan, free = np.empty((N + 1) * size), np.empty(c)
-    state, used, warm = np.full(WIDTH, -1), np.zeros(WIDTH, np.int64), np.zeros(WIDTH, np.bool_)
+    state, used = np.full(WIDTH, -1), np.zeros(WIDTH, np.int64)
     following, busy = first, 0
     for lane in range(WIDTH):  # a lane without a state works on the origin
         etas_at[lane], plan[:], free[:] = 1.0, 0.0, h
@@ -348,31 +330,22 @@ def label_states(first, stop, x, etas, exact, multipliers, plant, data, scratch,
             if outcome[lane] == _RUNS:
                 continue
             t = state[lane]
-            if outcome[lane] == _AGAIN:
-                warm[lane] = False
-            else:
-                busy -= t >= 0
-                t = t + 1 if outcome[lane] == _FOLLOWS else -1
-                if t < 0 and following < stop:
+            busy -= t >= 0
+            t = t + 1 if outcome[lane] == _FOLLOWS else -1
+            if t < 0 and following < stop:
+                t, following = following, following + steps
+            while t >= 0 and not np.isfinite(x[t]).all():
+                status[t], t = INVALID, -1
+                if following < stop:
                     t, following = following, following + steps
-                while t >= 0 and not np.isfinite(x[t]).all():
-                    status[t], t = INVALID, -1
-                    if following < stop:
-                        t, following = following, following + steps
-                state[lane], used[lane], warm[lane] = t, 0, exact.shape[0] > 0
-                busy += t >= 0
+            state[lane], used[lane] = t, 0
+            busy += t >= 0
             outcome[lane] = _RUNS
             if t < 0:
                 continue
-            eta_t = etas[t]
-            etas_at[lane], last[lane], settled[lane] = eta_t, 1.0, 0.0
-            if warm[lane]:
-                _exact_plan(
-                    exact[t], multipliers[t], h, curvatures, offset, start, place, coefficient, plan, free
-                )
-            else:
-                eta_t = _lqr_plan(x[t], eta_t, rollout, reach, h, curvatures, plan, free)
-            _begin(lane, x[t], plan, free, curvatures, eta_t, z, s, lam)
+            etas_at[lane], last[lane], settled[lane] = etas[t], 1.0, 0.0
+            mu = _lqr_plan(x[t], etas[t], rollout, reach, h, curvatures, plan, free)
+            _begin(lane, x[t], plan, free, curvatures, mu, z, s, lam)
         if busy == 0:
             return
         eta = load(etas_at)
@@ -383,7 +356,7 @@ def label_states(first, stop, x, etas, exact, multipliers, plant, data, scratch,
             AB, cut, term_row, term_column, term_source, term_factor, weight, F, pivots, P, PAB, S
         )
         slope(hessian_start, hessian_place, hessian_value, recentre, eta, z, base)
-        newton(AB, BA, base, offset, start, place, coefficient, push, F, pivots, p, g, w, dz)
+        newton(AB, BA, base, column_start, column_row, column_value, push, F, pivots, p, g, w, dz)
         longest, move, total, largest = _predict(
             dz, eta, offset, start, place, coefficient, s, lam, residual, inverse, aim
         )
@@ -414,13 +387,11 @@ def label_states(first, stop, x, etas, exact, multipliers, plant, data, scratch,
                     logs += np.log(ds[i, lane])
                 cost[t] = plain_at[lane]
                 value[t] = plain_at[lane] + linear_at[lane] - etas_at[lane] * logs
-            elif warm[lane] and (outcome[lane] == BROKEN or used[lane] >= _WARM_LIMIT):
-                outcome[lane] = _AGAIN
             elif outcome[lane] == _RUNS and used[lane] >= limit:
                 outcome[lane] = ITERATION_LIMIT
             if outcome[lane] == _RUNS:
                 remaining = True
-            elif outcome[lane] != _AGAIN:
+            else:
                 status[t], iterations[t] = np.int8(outcome[lane]), used[lane]
                 if (
                     outcome[lane] == OPTIMAL
@@ -434,7 +405,7 @@ def label_states(first, stop, x, etas, exact, multipliers, plant, data, scratch,
             mean, eta, inner, 1.0 / longest, load(last), total / max(c, 1), largest
         )
         _aim(target, most_aim, correct, lam, residual, inverse, aim, push)
-        newton(AB, BA, base, offset, start, place, coefficient, push, F, pivots, p, g, w, dz)
+        newton(AB, BA, base, column_start, column_row, column_value, push, F, pivots, p, g, w, dz)
         longest = _direction(dz, offset, start, place, coefficient, lam, residual, inverse, aim, ds, dlam)
         step = least(1.0, 0.995 / most(longest, 1e-300))
         step = _central(s, lam, ds, dlam, eta, step)

@@ -31,10 +31,10 @@ ALIGNMENT = 64  # bytes: a load that straddles two cache lines costs two
 
 
 def lane_width() -> int:
-    """Doubles in a vector: $CENTRALPATH_LANES, else 16 with AVX-512, 4 with AVX or NEON, 1 elsewhere.
+    """Doubles in a vector: $CENTRALPATH_LANES, else 16 with AVX-512, 8 with AVX, 4 elsewhere.
 
-    16 fill two registers each, of which AVX-512 has enough, so that one half works while the other
-    waits. A vector that the processor has no registers for is still right, only slower. A number has
+    That is two registers each, so that one half works while the other waits. A vector that the
+    processor has no registers for is still right, only slower; without any vectors take 1. A number has
     the same bits in a lane whatever the width.
     """
     text = os.environ.get("CENTRALPATH_LANES", "")
@@ -45,9 +45,7 @@ def lane_width() -> int:
     if numba.config.CPU_NAME or not numba.config.ENABLE_AVX:  # compiling for another processor than this
         return 4
     features = binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 16
-    return 4 if features.get("avx") or features.get("neon") else 1
+    return 16 if features.get("avx512f") else 8 if features.get("avx") else 4
 
 
 WIDTH = lane_width()

@@ -63,21 +63,21 @@ def slope(start, place, value, recentre, eta, z, base):
 
 
 @part
-def newton(AB, BA, base, offset, start, place, coefficient, push, F, pivots, p, g, w, dz):
-    """Newton direction for the rows' gradient ``rows'push``: costates backward, ``dz`` forward.
+def newton(AB, BA, base, start, row, coefficient, push, F, pivots, p, g, w, dz):
+    """The solution for the gradients ``base + rows'push``: costates backward, ``dz`` forward.
 
-    The costate left in p is the gradient of the remaining model with respect to ``dx_0`` at 0.
-    ``BA`` is the transpose of ``AB``.
+    The costate left in p is the gradient of the remaining cost with respect to ``dx_0`` at 0. ``BA`` is
+    the transpose of ``AB``. Column a of the rows of stage k has the numbers ``coefficient[t]`` in the rows
+    ``row[t]``, ``t`` in ``start[k (n + m) + a] : start[k (n + m) + a + 1]``.
     """
     N, m, n = pivots.shape[0], pivots.shape[1], AB.shape[0]
     size = n + m
     for k in range(N, -1, -1):
         for a in range(size):
-            store(g, load(base, k, a), a)
-        for i in range(offset[k], offset[k + 1]):
-            t = load(push, i)
-            for a in range(start[i], start[i + 1]):
-                store(g, load(g, place[a]) + t * coefficient[a], place[a])
+            t = load(base, k, a)
+            for i in range(start[k * size + a], start[k * size + a + 1]):
+                t = t + load(push, row[i]) * coefficient[i]
+            store(g, t, a)
         if k < N:
             add_transposed(AB, p, g, size)
             for j in range(m):
