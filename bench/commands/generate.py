@@ -51,7 +51,7 @@ class Generate:
         from mpc.status import Status
 
         spec = SystemSpec.parse(self.system)
-        began = perf_counter()
+        began, resumed = perf_counter(), Path(f"{self.out}.partial").exists()
         with counting("episodes") as advance:
             dataset = generate(
                 self.out,
@@ -71,11 +71,9 @@ class Generate:
             f"{dataset.episodes} episodes of {dataset.steps} steps in {self.out} "
             f"({discarded} attempts discarded, {dataset.manifest['queries']} expert queries)"
         )
-        labels, seconds = dataset.episodes * dataset.steps, perf_counter() - began
-        Console(highlight=False, soft_wrap=True).print(
-            f"{labels:,} labels written in {seconds:.1f} s, {labels / seconds:,.0f} a second with all that belongs "
-            f"to them: initial states, closed loops, files"
-        )
+        if not resumed:
+            labels, seconds = dataset.episodes * dataset.steps, perf_counter() - began
+            print(f"{labels} labels in {seconds:.1f} s: {labels / seconds:.0f} a second, files included")
         return self._export() if self.minari_id else 0
 
     def _export(self) -> int:
