@@ -1,5 +1,6 @@
 """A control problem as a Gymnasium environment."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -68,20 +69,28 @@ class RegulationEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
         Args:
             seed: makes the episode, disturbances included, a function of the seed.
-            options: ``{"x0": state (n,)}`` starts there instead, feasible or not.
+            options: ``"x0"``: the state ``(n,)`` to start from instead; ``"allow_infeasible": True`` lets
+                it be one without a plan within the constraints.
 
         Raises:
-            ValueError: for an unknown option or an x0 of wrong shape, not finite or beyond divergence.
+            ValueError: for an unknown option, or an x0 that has the wrong shape, is not finite, lies beyond
+                the divergence limit or has no plan; nothing has changed then.
         """
+        given = self._given(check_options(options, ("x0", "allow_infeasible")))
         super().reset(seed=seed)
-        x0 = check_options(options, ("x0",)).get("x0")
-        given = None if x0 is None else np.asarray(x0, dtype=np.float64)[None]
         x, w = self.setting.start([self.np_random], given)
         steps, n, m = self.setting.steps, self.problem.n, self.problem.m
         self._t, self._over, self._w = 0, False, w[0]
         self._x, self._u = np.full((steps + 1, n), np.nan), np.full((steps, m), np.nan)
         self._x[0] = x[0]
         return x[0], _single(first_info(self.problem, x, self.setting.disturbed is not None))
+
+    def _given(self, options: Mapping[str, Any]) -> Array | None:
+        if options.get("x0") is None:
+            return None
+        row = np.asarray(options["x0"], dtype=np.float64)[None]
+        allowed = bool(options.get("allow_infeasible"))
+        return self.setting.given(row, np.arange(1), allow_infeasible=allowed)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Apply the input ``action (m,)`` for one sampling time.

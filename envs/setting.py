@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 
 from mpc.arrays import Array, frozen
 from mpc.catalogue import SystemSpec
-from mpc.initial import draw_initial_states
+from mpc.initial import draw_initial_states, plan_status
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem
 from mpc.sampling import UniformSampler, draw_disturbance
+from mpc.status import Status
 
 Problem = ControlProblem | Mapping[str, Any] | str
 """A problem, its ``record()``, or its name in the catalogue (as in ``"triangular:d=5"``)."""
@@ -72,25 +73,42 @@ class Setting:
         bound = np.nextafter(np.maximum(reach * (1 + 1e-12), limit), np.inf)
         return Box(-bound, bound, dtype=np.float64)
 
-    def start(self, generators: Sequence[np.random.Generator], x0: ArrayLike | None) -> tuple[Array, Array]:
-        """Initial states ``(E, n)`` and the episode's disturbances ``(E, steps, n)`` (zeros for none).
-
-        A generator draws its initial state first (unless ``x0`` gives it), then its disturbances, so
-        an environment's episode depends on its own generator only.
+    def given(self, x0: ArrayLike, rows: np.ndarray, *, allow_infeasible: bool) -> Array:
+        """The states ``(len(rows), n)`` to start from: those rows of ``options["x0"]``, checked.
 
         Raises:
-            ValueError: if x0 has the wrong shape, is not finite or lies beyond the divergence limit.
+            ValueError: if one is not finite, lies beyond the divergence limit, or has no plan within the
+                constraints and ``allow_infeasible`` does not say that this is meant.
         """
-        E, n, limit = len(generators), self.problem.n, self.problem.divergence_limit
-        if x0 is None:
-            x = draw_initial_states(self.problem, generators)
-        else:
-            x = np.array(frozen("options['x0']", x0, (E, n)))
-            if (np.abs(x) > limit).any():
-                raise ValueError(
-                    f"options['x0'] must stay within the divergence limit |x_i| <= {limit:g}, got "
-                    f"{np.abs(x).max():g}; an episode from there would end at once"
-                )
+        n, limit = self.problem.n, self.problem.divergence_limit
+        x = np.array(frozen("options['x0']", np.asarray(x0, dtype=np.float64)[rows], (len(rows), n)))
+        if (np.abs(x) > limit).any():
+            raise ValueError(
+                f"options['x0'] must stay within the divergence limit |x_i| <= {limit:g}, got "
+                f"{np.abs(x).max():g}; an episode from there would end at once"
+            )
+        if not allow_infeasible:
+            self._require_plans(x, rows)
+        return x
+
+    def _require_plans(self, x: Array, rows: np.ndarray) -> None:
+        status = plan_status(self.problem, x)
+        if (status <= 0).any():
+            first = int(np.argmax(status <= 0))
+            found = Status(int(status[first]))
+            raise ValueError(
+                f"options['x0'] = {x[first]} (row {rows[first]}) is {found.name}: {found.sentence}. To "
+                f"start there all the same pass options={{'x0': ..., 'allow_infeasible': True}}"
+            )
+
+    def start(self, generators: Sequence[np.random.Generator], x0: Array | None) -> tuple[Array, Array]:
+        """Initial states ``(E, n)`` and the episode's disturbances ``(E, steps, n)`` (zeros for none).
+
+        A generator draws its initial state first (unless ``x0 (E, n)`` gives it), then its disturbances,
+        so an environment's episode depends on its own generator only.
+        """
+        E, n = len(generators), self.problem.n
+        x = draw_initial_states(self.problem, generators) if x0 is None else x0
         if self.disturbed is None:
             return x, np.zeros((E, self.steps, n))
         return x, draw_disturbance(self.disturbed, generators, self.steps)
@@ -100,12 +118,14 @@ def check_options(options: Mapping[str, Any] | None, known: tuple[str, ...]) -> 
     """The options of a reset.
 
     Raises:
-        ValueError: if one is unknown.
+        ValueError: if one is unknown, or allow_infeasible comes without the x0 that it is about.
     """
     options = options or {}
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"options {unknown} are unknown; reset takes {', '.join(known)}")
+    if options.get("allow_infeasible") and options.get("x0") is None:
+        raise ValueError("options['allow_infeasible'] is about options['x0'], which is not given")
     return options
 
 

@@ -1,6 +1,6 @@
 """A control problem as a natively vectorised Gymnasium environment: all of them in one matrix product."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,25 +89,33 @@ class VectorRegulationEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Args:
             seed: environment ``i`` gets ``seed + i``, or its own entry of a sequence.
-            options: ``"x0"``: states ``(num_envs, n)`` to start from; ``"reset_mask"``: booleans
+            options: ``"x0"``: states ``(num_envs, n)`` to start from; ``"allow_infeasible": True`` lets
+                them be ones without a plan within the constraints; ``"reset_mask"``: booleans
                 ``(num_envs,)``, the others go on.
 
         Raises:
-            ValueError: for an unknown option, or one of wrong shape.
+            ValueError: for an unknown option, one of wrong shape, or an x0 as ``RegulationEnv`` refuses;
+                nothing has changed then.
         """
-        options_given = check_options(options, ("x0", "reset_mask"))
-        rows = self._rows(options_given.get("reset_mask"))
+        known = check_options(options, ("x0", "allow_infeasible", "reset_mask"))
+        rows = self._rows(known.get("reset_mask"))
+        x0 = self._given(known, rows)
         seeds = _seeds(seed, self.num_envs)
         for row in rows:
             if seeds[row] is not None:
                 self.generators[row] = seeding.np_random(seeds[row])[0]
-        x0 = options_given.get("x0")
-        if x0 is not None and np.shape(x0) != (self.num_envs, self.problem.n):
+        info = self._begin(rows, x0)
+        return self._x.copy(), self._spread(rows, info)
+
+    def _given(self, options: Mapping[str, Any], rows: np.ndarray) -> Array | None:
+        x0 = options.get("x0")
+        if x0 is None:
+            return None
+        if np.shape(x0) != (self.num_envs, self.problem.n):
             raise ValueError(
                 f"options['x0'] must have shape ({self.num_envs}, {self.problem.n}), got {np.shape(x0)}"
             )
-        info = self._begin(rows, None if x0 is None else np.asarray(x0, dtype=np.float64)[rows])
-        return self._x.copy(), self._spread(rows, info)
+        return self.setting.given(x0, rows, allow_infeasible=bool(options.get("allow_infeasible")))
 
     def step(
         self, actions: np.ndarray

@@ -66,6 +66,10 @@ def simulate(
     (the state that passed it is kept). Labels are kept where the controller is an expert: a plain
     callable that returns inputs has none. Inputs are applied as given, never clipped.
 
+    A state from which no plan exists raises nothing: it is recorded as the status of its label, and its
+    loop ends there. ``rollouts.labels[:, 0].or_raise(x0)`` raises if an expert had no usable action in one
+    of the initial states.
+
     Args:
         controller: an expert, a callable ``x (E, n) -> u (E, m)`` or a ``Controller``.
         disturbance: ``w (E, steps, n)``, or None for none.

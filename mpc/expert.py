@@ -48,8 +48,8 @@ class Control:
         """
         if not self.usable.all():
             row = tuple(int(i) for i in np.argwhere(~self.usable)[0])
-            status = Status(int(self.status[row]))
-            raise ValueError(f"x = {np.asarray(x)[row]} (row {row}) is {status.name}: {status.sentence}")
+            status, where = Status(int(self.status[row])), ", ".join(map(str, row))
+            raise ValueError(f"x = {np.asarray(x)[row]} (row {where}) is {status.name}: {status.sentence}")
         return self
 
     def arrays(self) -> dict[str, np.ndarray]:

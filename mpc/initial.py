@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mpc.arrays import Array
 from mpc.online import OnlineExpert
@@ -54,9 +55,14 @@ def test_states(problem: ControlProblem, system: str, count: int) -> Array:
     return draw_initial_states(problem, [np.random.Generator(np.random.PCG64(seed)) for seed in seeds])
 
 
+def plan_status(problem: ControlProblem, x0: ArrayLike) -> np.ndarray:
+    """What exact MPC says of the states ``x0 (E, n)``, int8 ``(E,)`` of ``Status``: above 0 a plan exists."""
+    return _expert(problem)(x0).status
+
+
 def _draw(problem: ControlProblem, generators: Sequence[np.random.Generator], attempts: int) -> Array:
     """Rounds in which every episode that still waits draws one candidate; one expert call a round."""
-    sampler, expert = _sampler_and_expert(problem)
+    sampler, expert = _sampler(problem), _expert(problem)
     x0 = np.empty((len(generators), problem.n))
     waiting = np.arange(len(generators))
     current = None
@@ -76,9 +82,16 @@ def _draw(problem: ControlProblem, generators: Sequence[np.random.Generator], at
     return x0
 
 
+# Both are made once for a problem: environments draw one state at a time.
+
+
 @lru_cache(maxsize=8)
-def _sampler_and_expert(problem: ControlProblem) -> tuple[UniformSampler, OnlineExpert]:
-    """Both are made once for a problem: environments draw one state at a time."""
+def _sampler(problem: ControlProblem) -> UniformSampler:
     sampler = UniformSampler(problem.initial_set, "the set of initial states (problem.initial, or X)")
     sampler.bounds  # noqa: B018  an unbounded set is refused before the expert is built
-    return sampler, OnlineExpert(problem)
+    return sampler
+
+
+@lru_cache(maxsize=8)
+def _expert(problem: ControlProblem) -> OnlineExpert:
+    return OnlineExpert(problem)

@@ -161,7 +161,7 @@ def test_fifty_steps_are_the_default_and_an_ended_episode_needs_a_reset():
 
 def test_inputs_are_applied_as_given_and_violations_have_their_size():
     env = RegulationEnv(constrained_problem())
-    _, info = env.reset(options={"x0": [3.0, 0, 0]})
+    _, info = env.reset(options={"x0": [3.0, 0, 0], "allow_infeasible": True})
     assert info == {
         "state_violation": 1.0,
         "input_violation": 0.0,
@@ -210,7 +210,7 @@ def test_disturbances_follow_the_set_they_are_given():
 def test_the_observation_space_holds_whatever_an_action_of_the_action_space_leads_to():
     env = RegulationEnv(double_integrator(), disturbance=[0.5, 0.5])
     limit = env.problem.divergence_limit
-    x, _ = env.reset(options={"x0": [limit, limit]})
+    x, _ = env.reset(options={"x0": [limit, limit], "allow_infeasible": True})
     assert x in env.observation_space
     x, _, terminated, *_ = env.step(env.action_space.high)
     assert terminated
@@ -254,18 +254,42 @@ def test_wrong_arguments_are_explained(arguments, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"x": [0, 0]}, r"options \['x'\] are unknown; reset takes x0"),
+        ({"x": [0, 0]}, r"options \['x'\] are unknown; reset takes x0, allow_infeasible"),
         ({"x0": [0, 0, 0]}, r"options\['x0'\] must have shape \(1, 2\), got \(1, 3\)"),
         ({"x0": [0, np.nan]}, r"options\['x0'\] must be finite, got nan"),
         (
             {"x0": [0, 2000]},
             r"options\['x0'\] must stay within the divergence limit \|x_i\| <= 1000, got 2000",
         ),
+        (
+            {"x0": [0, 2000], "allow_infeasible": True},
+            r"options\['x0'\] must stay within the divergence limit",
+        ),
+        (
+            {"x0": [9, 9]},
+            r"options\['x0'\] = \[9\. 9\.\] \(row 0\) is infeasible: no plan satisfies .* start inside .*"
+            r"'allow_infeasible': True",
+        ),
+        ({"allow_infeasible": True}, r"options\['allow_infeasible'\] is about options\['x0'\]"),
     ],
 )
 def test_wrong_options_of_a_reset_are_explained(options, message):
     with pytest.raises(ValueError, match=message):
         RegulationEnv(double_integrator()).reset(options=options)
+
+
+def test_a_refused_x0_changes_nothing_and_a_state_without_a_plan_may_be_asked_for():
+    env = RegulationEnv(double_integrator())
+    env.reset(seed=3, options={"x0": [1, 0]})
+    with pytest.raises(ValueError, match="is infeasible"):
+        env.reset(seed=4, options={"x0": [9, 9]})
+    assert env.step(np.zeros(1))[0].tolist() == [1, 0]
+    after, _ = env.reset()
+    env.reset(seed=3, options={"x0": [1, 0]})
+    assert np.array_equal(env.reset()[0], after)
+    x, info = env.reset(options={"x0": [9, 9], "allow_infeasible": True})
+    assert x.tolist() == [9, 9]
+    assert info["state_violation"] == 0  # inside X, and yet nothing stops it from leaving
 
 
 def test_wrong_actions_are_explained_and_change_nothing():

@@ -20,7 +20,7 @@ def share(image: np.ndarray, colour: str) -> float:
 
 
 def episode(env, x0, actions):
-    env.reset(options={"x0": x0})
+    env.reset(options={"x0": x0, "allow_infeasible": True})
     for action in actions:
         env.step(np.full(env.problem.m, action))
     return env.render()

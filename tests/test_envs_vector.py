@@ -130,10 +130,24 @@ def test_disabled_autoreset_waits_for_a_masked_reset():
     with pytest.raises(ResetNeeded, match="call reset"):
         env.step(np.zeros((3, 1)))
     mask = np.array([False, True, False])
-    x, infos = env.reset(options={"reset_mask": mask, "x0": np.full((3, 2), 5.0)})
-    assert x.tolist() == [[2, 1], [5, 5], [2, 1]]
+    x, infos = env.reset(options={"reset_mask": mask, "x0": np.full((3, 2), 1.5)})
+    assert x.tolist() == [[2, 1], [1.5, 1.5], [2, 1]]
     assert infos["_state_violation"].tolist() == mask.tolist()
     assert [env.step(np.zeros((3, 1)))[3].tolist() for _ in range(3)][-1] == [True, False, True]
+
+
+def test_states_without_a_plan_are_refused_row_by_row_unless_they_are_meant():
+    env = make(3, autoreset_mode="Disabled")
+    x0 = np.array([[1.0, 0], [0, 1], [9, 9]])
+    with pytest.raises(ValueError, match=r"options\['x0'\] = \[9\. 9\.\] \(row 2\) is infeasible: no plan"):
+        env.reset(options={"x0": x0})
+    with pytest.raises(ResetNeeded):
+        env.step(np.zeros((3, 1)))
+    assert env.reset(options={"x0": x0, "allow_infeasible": True})[0].tolist() == x0.tolist()
+    first = np.array([True, True, False])  # the row without a plan is not asked for
+    env.reset(options={"x0": x0, "reset_mask": first})
+    with pytest.raises(ValueError, match=r"\(row 2\) is infeasible"):
+        env.reset(options={"x0": x0, "reset_mask": ~first})
 
 
 def test_seeds_may_be_given_one_by_one_and_decide_the_rows():
@@ -161,7 +175,7 @@ def test_wrong_use_is_explained():
         env.reset(options={"x0": [0, 0]})
     with pytest.raises(ValueError, match=r"options\['reset_mask'\] must hold 2 booleans"):
         env.reset(options={"reset_mask": [False, False]})
-    with pytest.raises(ValueError, match=r"reset takes x0, reset_mask"):
+    with pytest.raises(ValueError, match=r"reset takes x0, allow_infeasible, reset_mask"):
         env.reset(options={"mask": [True, False]})
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"actions must have shape \(2, 1\), .*, got \(1, 1\)"):

@@ -43,6 +43,9 @@ def test_a_loop_without_a_plan_stops_and_the_others_go_on():
     assert np.isnan(rollouts.x[0, 1:]).all()
     assert np.isnan(rollouts.u[0]).all()
     assert np.isfinite(rollouts.x[1]).all()
+    with pytest.raises(ValueError, match=r"x = \[9\. 9\.\] \(row 0\) is infeasible: no plan satisfies"):
+        rollouts.labels[:, 0].or_raise([[9.0, 9.0], [1.0, 0.0]])
+    assert rollouts[1:].labels[:, 0].or_raise([[1.0, 0.0]]).usable.all()
 
 
 def test_divergence_keeps_the_state_that_passed_the_limit():

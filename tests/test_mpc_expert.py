@@ -11,7 +11,7 @@ def test_or_raise_names_the_infeasible_state_and_the_remedy():
     x = np.array([[1.0, 0.0], [9.0, 9.0], [np.nan, 0.0]])
     control = expert(x)
     assert control.status.tolist() == [Status.optimal, Status.infeasible, Status.invalid_input]
-    with pytest.raises(ValueError, match=r"x = \[9\. 9\.\] \(row \(1,\)\) is infeasible: .*start inside"):
+    with pytest.raises(ValueError, match=r"x = \[9\. 9\.\] \(row 1\) is infeasible: .*start inside"):
         control.or_raise(x)
     assert control[:1].or_raise(x[:1]).u.shape == (1, 1)
 
