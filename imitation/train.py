@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from imitation.learners.configs import LearnerConfig
 from imitation.losses import loss_function
-from imitation.objective import CloningObjective
+from imitation.objective import cloning_objective
 from imitation.optim.contract import Params, Rule, require_offers
 from imitation.optim.flat import FlatObjective, Layout
 from imitation.optim.schedules import factor
@@ -155,7 +155,7 @@ class _Run:
             for rows in torch.from_numpy((block + starts).reshape(len(block), -1)):
                 x = self.x.index_select(0, rows).view(K, learner.batch, -1)
                 u = self.u.index_select(0, rows).view(K, learner.batch, -1)
-                yield CloningObjective(policy, self.buffers, loss, x, u)
+                yield cloning_objective(policy, self.buffers, loss, x, u)
 
     def fit(self, notify: Callable[[int], None]) -> tuple[Tensors, Tensors, dict[str, np.ndarray]]:
         """Deployed weights, buffers and history of the group."""

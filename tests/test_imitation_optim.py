@@ -289,17 +289,17 @@ def test_train_and_eval_swap_the_deployed_weights():
 
 
 def test_needs_beyond_gradients_are_refused_before_the_first_step():
-    from imitation.optim.torch_face import ModelObjective, TorchFace
+    from imitation.optim.torch_face import TorchFace, model_objective
 
     class Curved(Average):
         needs = frozenset({"grad", "ggn"})
 
     with pytest.raises(ValueError, match="pass objective="):
         TorchFace([nn.Parameter(torch.zeros(2))], Curved(), 0.1)
-    objective = ModelObjective({}, None)
+    objective = model_objective({}, None)
     with pytest.raises(ValueError, match=r"Curved needs \['ggn'\]"):
         require_offers(Curved(), objective)
-    with pytest.raises(ValueError, match="ModelObjective does not offer 'hvp'"):
+    with pytest.raises(ValueError, match="the loss of a closure does not offer 'hvp'"):
         objective.hvp({}, {})
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from imitation import population
 from imitation.learners import BehaviourCloning
 from imitation.losses import huber, l1, l2
-from imitation.objective import CloningObjective
+from imitation.objective import cloning_objective
 from imitation.optim import AdamW, Foreign
 from imitation.policies import Mlp
 from imitation.samples import minibatches, samples, split
@@ -322,7 +322,7 @@ def test_wrong_input_is_refused(problem):
 
 
 def test_the_cloning_objective_offers_gradients_only():
-    objective = CloningObjective(lambda tensors, x: x, {}, l2, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
+    objective = cloning_objective(lambda tensors, x: x, {}, l2, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
     for ask in (objective.hvp, objective.ggn, objective.sample_grad):
-        with pytest.raises(ValueError, match="CloningObjective does not offer"):
+        with pytest.raises(ValueError, match="the cloning loss does not offer"):
             ask({}, {})

@@ -6,7 +6,8 @@ numbers (the driver draws for each member from its own seed and passes the ``dra
 hidden state and never writes to a gradient.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -39,6 +40,39 @@ class Objective(Protocol):
     def sample_grad(self, params: Params, i: Tensor) -> Params:
         """Gradient of the loss of sample ``i (K,)`` of the minibatch."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class GradientObjective:
+    """An objective that offers gradients and nothing else.
+
+    Args:
+        name: what it is, for the error where a rule asks for more.
+        gradient: named tensors ``(K, ...)`` to the loss ``(K,)`` and its gradient.
+    """
+
+    name: str
+    gradient: Callable[[Params], tuple[Tensor, Params]]
+
+    offers = frozenset({"grad"})
+
+    def loss_and_grad(self, params: Params) -> tuple[Tensor, Params]:
+        return self.gradient(params)
+
+    def hvp(self, params: Params, v: Params, full: bool = True) -> Params:
+        raise self._not_offered("hvp")
+
+    def ggn(self, params: Params, v: Params) -> Params:
+        raise self._not_offered("ggn")
+
+    def sample_grad(self, params: Params, i: Tensor) -> Params:
+        raise self._not_offered("sample_grad")
+
+    def _not_offered(self, what: str) -> ValueError:
+        return ValueError(
+            f"{self.name} does not offer {what!r}; use a rule that needs only gradients, or an objective "
+            f"that offers it"
+        )
 
 
 class Rule(Protocol):
@@ -83,14 +117,6 @@ class Rule(Protocol):
     def state_bytes(self, params: Params) -> int:
         """Bytes of the tensors that the state holds."""
         ...
-
-
-def not_offered(objective: object, what: str) -> ValueError:
-    """The error of an objective that is asked for something it does not offer."""
-    return ValueError(
-        f"{type(objective).__name__} does not offer {what!r}; use a rule that needs only gradients, or an "
-        f"objective that offers it"
-    )
 
 
 def require_offers(rule: Rule, objective: Objective) -> None:

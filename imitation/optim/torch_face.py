@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imitation.optim.contract import Objective, Params, Rule, not_offered, require_offers
+from imitation.optim.contract import GradientObjective, Objective, Params, Rule, require_offers
 from imitation.optim.state import plain, restored
 
 
@@ -66,7 +66,7 @@ class TorchFace(torch.optim.Optimizer):
         weights = self._weights()
         if self._progress is None:
             self._progress = self._rule.init(weights, {})
-        objective = self._objective or ModelObjective(self._named, closure)
+        objective = self._objective or model_objective(self._named, closure)
         lr = self.param_groups[0]["lr"]
         weights, self._progress, info = self._rule.update(self._progress, weights, objective, lr, {})
         _write(self._named, weights)
@@ -103,42 +103,31 @@ class TorchFace(torch.optim.Optimizer):
         self._progress = None if record is None else restored(self._rule.init(self._weights(), {}), record)
 
 
-class ModelObjective:
+def model_objective(named: Params, closure: Callable[[], Any] | None) -> GradientObjective:
     """The loss of a torch model as an objective: through a closure, or from gradients in place (once)."""
+    used = False
 
-    offers = frozenset({"grad"})
-
-    def __init__(self, named: Params, closure: Callable[[], Any] | None) -> None:
-        self._named = named
-        self._closure = closure
-        self._used = False
-
-    def loss_and_grad(self, params: Params) -> tuple[Tensor, Params]:
-        _write(self._named, params)
+    def gradient(params: Params) -> tuple[Tensor, Params]:
+        nonlocal used
+        _write(named, params)
         loss: Any = float("nan")
-        if self._closure is not None:
+        if closure is not None:
             with torch.enable_grad():
-                loss = self._closure()
-        elif self._used:
+                loss = closure()
+        elif used:
             raise ValueError("this rule takes several gradients a step; call step(closure)")
-        self._used = True
-        first = next(iter(self._named.values()))
-        return torch.as_tensor(loss, dtype=first.dtype).detach().reshape(1), self._gradients()
+        used = True
+        first = next(iter(named.values()))
+        return torch.as_tensor(loss, dtype=first.dtype).detach().reshape(1), _gradients(named)
 
-    def _gradients(self) -> Params:
-        return {
-            name: (torch.zeros_like(p) if p.grad is None else p.grad.detach().clone())[None]
-            for name, p in self._named.items()
-        }
+    return GradientObjective("the loss of a closure", gradient)
 
-    def hvp(self, params: Params, v: Params, full: bool = True) -> Params:
-        raise not_offered(self, "hvp")
 
-    def ggn(self, params: Params, v: Params) -> Params:
-        raise not_offered(self, "ggn")
-
-    def sample_grad(self, params: Params, i: Tensor) -> Params:
-        raise not_offered(self, "sample_grad")
+def _gradients(named: Params) -> Params:
+    return {
+        name: (torch.zeros_like(p) if p.grad is None else p.grad.detach().clone())[None]
+        for name, p in named.items()
+    }
 
 
 def _write(named: Params, params: Params) -> None:
