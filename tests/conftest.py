@@ -16,3 +16,17 @@ def one_torch_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def problem():
+    """The double integrator that policies are trained on."""
+    from mpc import ControlProblem, LinearSystem, Polytope  # numpy reads the number of threads as it loads
+
+    return ControlProblem(
+        LinearSystem([[1, 1], [0, 1]], [[0], [1]]),
+        X=Polytope.box([-10, -10], [10, 10]),
+        U=Polytope.box([-1], [1]),
+        R=[[0.01]],
+        name="double integrator",
+    )

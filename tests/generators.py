@@ -1,4 +1,4 @@
-"""What the solver tests are fed: QPs built from their answer, problems of awkward shape, feasible states."""
+"""What tests are fed: QPs built from their answer, problems of awkward shape, states, plain loops."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,11 +8,13 @@ import numpy as np
 from mpc import catalogue
 from mpc.arrays import Array
 from mpc.catalogue import SYSTEMS
+from mpc.closed_loop import simulate
 from mpc.condense import condense
 from mpc.online import feasible
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem, stage_rows
 from mpc.qp import QP, Solution
+from mpc.rollouts import Rollouts
 from mpc.seeds import seed_for
 from mpc.system import LinearSystem
 
@@ -89,6 +91,15 @@ def asymmetric(N: int = 6) -> ControlProblem:
         N=N,
         name="asymmetric",
     )
+
+
+GAIN = np.array([[-0.4, -1.1]])
+"""A gain that stabilises the double integrator: the law that small policies learn."""
+
+
+def gain_loops(problem: ControlProblem, x0: Array, steps: int) -> Rollouts:
+    """Closed loops of ``GAIN`` from the states ``x0 (E, 2)``."""
+    return simulate(problem, lambda x: x @ GAIN.T, x0, steps)
 
 
 VARIANTS: dict[str, Callable[[], ControlProblem]] = {

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from outcome_rows import loop_arrays, outcome_row
 
 from bench.figures import Results, figures_of
 from bench.figures.demonstrations import imitation_error, performance
@@ -46,21 +47,13 @@ def row(expert: tuple[str, str, float], n: int, rep: int) -> dict:
     metrics = dict.fromkeys(
         ("growth_rate", "loss_on_expert", "action_error_ratio", "j_traj", "j_demo", "seconds_train"), 0.5
     )
-    return {
+    changes = {
         "study": "known",
         "chunk": f"chunk-{label}",
         "key": f"{label}/{n}/{rep}",
-        "system": "plant",
-        "expert": label,
-        "expert_kind": kind,
         "smoothing": smoothing,
         "learner": "bc",
-        "demonstrations": n,
-        "expert_queries": n * T,
-        "steps": T,
-        "rep": rep,
         "test_episodes": EPISODES,
-        "status": "ok",
         "error": "",
         "imitation_error_mean": (rep + 1) * 10.0 / n,
         "imitation_error_median": 1.0 / n,
@@ -75,6 +68,7 @@ def row(expert: tuple[str, str, float], n: int, rep: int) -> dict:
         "hessian_max": np.nan if kind == "online" else 1.0 / smoothing,
         **metrics,
     }
+    return outcome_row(label, kind, n, rep, steps=T, **changes)
 
 
 def chunk_arrays(expert: tuple[str, str, float], n_states: int) -> dict[str, np.ndarray]:
@@ -84,9 +78,8 @@ def chunk_arrays(expert: tuple[str, str, float], n_states: int) -> dict[str, np.
         for rep in range(REPS):
             key = f"{expert[0]}/{n}/{rep}"
             loops = np.linspace(1.0, 0.0, T + 1)[None, :, None] * np.ones((EPISODES, 1, n_states))
-            arrays[f"{key}/error_over_time"] = np.outer(np.arange(1, EPISODES + 1), np.arange(T + 1)) / n
-            arrays[f"{key}/trajectories"] = loops * 1.1
-            arrays[f"{key}/expert_trajectories"] = loops
+            error = np.outer(np.arange(1, EPISODES + 1), np.arange(T + 1)) / n
+            arrays |= loop_arrays(key, error, loops * 1.1, loops)
             arrays[f"{key}/landscape.axes"] = AXES
             arrays[f"{key}/landscape.learned"] = 0.8 * law
     return arrays

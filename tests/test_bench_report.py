@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from outcome_rows import loop_arrays, outcome_row
 
 import bench.report
 from bench.report import write_report
@@ -26,27 +27,23 @@ def problem() -> ControlProblem:
 
 def rows_of(chunk: str, expert: str, kind: str) -> list[dict]:
     return [
-        {
-            "study": "small",
-            "chunk": chunk,
-            "key": f"{chunk}{n}{rep}",
-            "system": "plant",
-            "expert": expert,
-            "expert_kind": kind,
-            "smoothing": 0.1 if kind == "barrier" else float("nan"),
-            "learner": "BehaviourCloning 1a2b3c",
-            "demonstrations": n,
-            "expert_queries": n * T,
-            "steps": T,
-            "rep": rep,
-            "test_episodes": EPISODES,
-            "status": "ok",
-            "imitation_error_mean": float("inf") if (kind, n) == ("barrier", 2) else (1 + rep) / n,
-            "cost_ratio_mean": 1.1,
-            "expert_cost_ratio_mean": 1.0,
-            "success_rate": 1.0,
-            "versions": json.dumps({"numpy": "9.9.9"}),
-        }
+        outcome_row(
+            expert,
+            kind,
+            n,
+            rep,
+            steps=T,
+            study="small",
+            chunk=chunk,
+            key=f"{chunk}{n}{rep}",
+            smoothing=0.1 if kind == "barrier" else float("nan"),
+            learner="BehaviourCloning 1a2b3c",
+            test_episodes=EPISODES,
+            imitation_error_mean=float("inf") if (kind, n) == ("barrier", 2) else (1 + rep) / n,
+            cost_ratio_mean=1.1,
+            expert_cost_ratio_mean=1.0,
+            versions=json.dumps({"numpy": "9.9.9"}),
+        )
         for n in SIZES
         for rep in range(REPS)
     ]
@@ -54,12 +51,11 @@ def rows_of(chunk: str, expert: str, kind: str) -> list[dict]:
 
 def arrays_of(rows: list[dict]) -> dict[str, np.ndarray]:
     loops = np.ones((EPISODES, T + 1, 2)) * np.linspace(2.0, 0.0, T + 1)[:, None]
-    named = {
-        "error_over_time": np.ones((EPISODES, 1)) * np.arange(T + 1.0),
-        "trajectories": loops,
-        "expert_trajectories": 0.9 * loops,
-    }
-    return {f"{row['key']}/{name}": value for row in rows for name, value in named.items()}
+    error = np.ones((EPISODES, 1)) * np.arange(T + 1.0)
+    arrays: dict[str, np.ndarray] = {}
+    for row in rows:
+        arrays |= loop_arrays(row["key"], error, loops, 0.9 * loops)
+    return arrays
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from generators import gain_loops
 
 from imitation.checkpoint import load_policy, read_checkpoint, save_policy
 from imitation.evaluate import evaluate, fold, policy_controller, unfold
@@ -17,26 +18,17 @@ from imitation.trained import act
 from mpc.catalogue import double_integrator
 from mpc.closed_loop import simulate
 from mpc.configs import Online
-from mpc.polytope import Polytope
 from mpc.problem import ControlProblem
 from mpc.system import LinearSystem
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-GAIN = np.array([[-0.4, -1.1]])
 LEARNER = BehaviourCloning(policy=Mlp(16, 3, clip=True), steps=100, batch=32)
-
-
-@pytest.fixture(scope="module")
-def problem():
-    A, B = [[1, 1], [0, 1]], [[0], [1]]
-    X, U = Polytope.box([-10, -10], [10, 10]), Polytope.box([-1], [1])
-    return ControlProblem(LinearSystem(A, B), X, U, R=[[0.01]], name="double integrator")
 
 
 def clones(problem, learner=LEARNER, count=3):
     rng = np.random.default_rng(0)
-    sets = [simulate(problem, lambda x: x @ GAIN.T, rng.uniform(-3, 3, (5, 2)), 20) for _ in range(count)]
+    sets = [gain_loops(problem, rng.uniform(-3, 3, (5, 2)), 20) for _ in range(count)]
     return train(problem, learner, [Member(rollouts, k) for k, rollouts in enumerate(sets)])
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from generators import GAIN, gain_loops
 from torch import nn
 
 from imitation import population
@@ -15,29 +16,17 @@ from imitation.optim import AdamW, Foreign
 from imitation.policies import Mlp
 from imitation.samples import minibatches, samples, split
 from imitation.train import Member, train
-from mpc.closed_loop import simulate
 from mpc.expert import Control
-from mpc.polytope import Polytope
-from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
-from mpc.system import LinearSystem
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-GAIN = np.array([[-0.4, -1.1]])
 SMALL = BehaviourCloning(policy=Mlp(16, 3), steps=60, batch=32, dtype="float64")
-
-
-@pytest.fixture(scope="module")
-def problem():
-    A, B = [[1, 1], [0, 1]], [[0], [1]]
-    X, U = Polytope.box([-10, -10], [10, 10]), Polytope.box([-1], [1])
-    return ControlProblem(LinearSystem(A, B), X, U, R=[[0.01]], name="double integrator")
 
 
 def demonstrations(problem, episodes, seed=0):
     x0 = np.random.default_rng(seed).uniform(-3, 3, (episodes, 2))
-    return simulate(problem, lambda x: x @ GAIN.T, x0, 20)
+    return gain_loops(problem, x0, 20)
 
 
 def members(problem, sizes=(4, 7, 2, 4, 9, 3, 4, 5)):
