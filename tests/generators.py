@@ -124,24 +124,27 @@ def feasible_states(problem: ControlProblem, count: int, name: str = "solver-tes
     """``count`` states with a plan, ``(count, n)``: drawn from the box, and crowded near the boundary.
 
     The second half (and what is missing of the first) lies on rays from a feasible point, at
-    ``0.98 sqrt(U)`` of the way to the edge of the feasible set, which bisection finds.
+    ``0.98 sqrt(U)`` of the way to the edge of the feasible set, which bisection finds. Where the horizon is
+    so long that every probe counts, all states lie on a tenth as many rays, with a rougher edge.
     """
     rng = np.random.default_rng(seed_for(name, problem.name, count))
     middle, width = extent(problem)
-    inside = middle + width * rng.uniform(-1, 1, size=(count, problem.n))
+    long = problem.N >= _LONG_HORIZON
+    inside = middle + width * rng.uniform(-1, 1, size=(1 if long else count, problem.n))
     inside = inside[feasible(problem, inside)][: count // 2]
     centre = np.zeros(problem.n)
     if not feasible(problem, centre[None])[0]:
         centre = inside[0]
-    rays = rng.normal(size=(count - len(inside), problem.n))
+    missing = count - len(inside)
+    rays = rng.normal(size=(-(-missing // 10) if long else missing, problem.n))
     rays *= 3 * width / np.abs(rays).max(axis=1, keepdims=True)
     near, far = np.zeros(len(rays)), np.ones(len(rays))
-    for _ in range(16 if problem.N < _LONG_HORIZON else 5):
+    for _ in range(5 if long else 16):
         middle_of = (near + far) / 2
         good = feasible(problem, centre + middle_of[:, None] * rays)
         near, far = np.where(good, middle_of, near), np.where(good, far, middle_of)
-    share = 0.98 * np.sqrt(rng.uniform(size=len(rays)))
-    return np.vstack([inside, centre + (share * near)[:, None] * rays])
+    edges = np.resize(near[:, None] * rays, (missing, problem.n))
+    return np.vstack([inside, centre + 0.98 * np.sqrt(rng.uniform(size=(missing, 1))) * edges])
 
 
 def dense_barrier(

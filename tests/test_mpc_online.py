@@ -17,6 +17,7 @@ from scipy.optimize import linprog
 
 from mpc import catalogue
 from mpc.condense import condense, least_distance
+from mpc.expert import Control
 from mpc.online import OnlineExpert, feasible
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem
@@ -25,20 +26,6 @@ from mpc.status import Status
 from mpc.system import LinearSystem
 
 AGREEMENT = 1e-5  # of the first input, absolute
-# States per system in the default run, 50 where not listed: (CLARABEL, OSQP). OSQP needs up to a second
-# a state at tolerance 1e-9 on these; spring_mass_1 has a horizon of 200 and 3200 rows.
-FEWER = {
-    "cart_pole": (50, 10),
-    "chain_of_masses": (50, 10),
-    "quadcopter_4": (50, 3),
-    "quadcopter_5": (50, 3),
-    "spring_mass_1": (2, 2),
-    "spring_mass_4": (50, 10),
-    "triple_inverted_pendulum_1": (50, 5),
-    "triple_inverted_pendulum_2": (50, 5),
-    "triple_inverted_pendulum_3": (50, 5),
-}
-FULL = {"spring_mass_1": (20, 20), "quadcopter_4": (500, 100), "quadcopter_5": (500, 100)}
 
 
 def audits(problem: ControlProblem, x: np.ndarray) -> list[Residuals]:
@@ -111,37 +98,63 @@ def test_the_audit_of_a_broken_plan_fails():
     assert not Solution(np.full_like(u, np.nan), y).residuals(qp, relative=True).within(1e6)
 
 
-def agree(name: str, clarabel: int, osqp: int) -> None:
+# What is claimed, of every state that is tried: no reference that solved it to its own tolerance is further
+# than AGREEMENT from our first input, but for at most one state in 200 on nearly flat costs (measured: 3 of
+# 20,000, up to 6e-5), and there the other reference agrees with us and our plan passes the audit, which
+# holds only at the optimum.
+#
+# Share of the states that a reference must solve to its own tolerance (a relative KKT residual of 1e-9 for
+# OSQP, 1e-12 of gap and residuals for CLARABEL); 0.99 where not listed. The quadcopters have unbounded
+# inputs and plans with multipliers up to 1e10, CLARABEL calls many triple pendulums inaccurate.
+LEAST = {
+    ("osqp", "quadcopter_4"): 0.85,
+    ("osqp", "quadcopter_5"): 0.85,
+    ("cvxpy", "quadcopter_5"): 0.95,
+    ("cvxpy", "triple_inverted_pendulum_1"): 0.95,
+    ("cvxpy", "triple_inverted_pendulum_2"): 0.9,
+    ("cvxpy", "triple_inverted_pendulum_3"): 0.85,
+}
+
+
+def solved_by(
+    solver: str, name: str, problem: ControlProblem, x: np.ndarray, own: Control
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which states the reference solved, and which of these it solved with our first input."""
+    other = OnlineExpert(problem, solver=solver)(x)
+    solved = other.status == Status.optimal
+    assert solved.mean() >= LEAST.get((solver, name), 0.99), (
+        solver,
+        np.unique(other.status, return_counts=True),
+    )
+    assert own.value is not None
+    assert other.value is not None
+    gap = np.abs(own.value - other.value)[solved] / (1 + np.abs(own.value[solved]))
+    assert gap.max() <= 1e-6, solver
+    return solved, solved & (np.abs(own.u - other.u).max(axis=1) <= AGREEMENT)
+
+
+def agree(name: str, count: int) -> None:
     problem = VARIANTS[name]()
-    x = feasible_states(problem, max(clarabel, osqp), "agreement")
+    x = feasible_states(problem, count, "agreement")
     own = OnlineExpert(problem)(x)
     assert (own.status == Status.optimal).all()
-    assert own.value is not None
-    # Only a reference that met its own tolerance is one: OSQP sometimes runs out of 200,000 iterations, and
-    # CLARABEL calls some plans of the triple pendulum inaccurate.
-    for solver, count, least in (("cvxpy", clarabel, 0.6), ("osqp", osqp, 0.6 if osqp > 1 else 0.0)):
-        some = slice(len(x) - count, None)  # the tail is crowded near the boundary
-        other = OnlineExpert(problem, solver=solver)(x[some])
-        exact = other.status == Status.optimal
-        assert exact.mean() >= least, (solver, other.status)
-        apart = exact & ~(np.abs(own.u[some] - other.u).max(axis=1) <= AGREEMENT)
-        # On nearly flat costs a reference's gap of 1e-12 leaves 1e-4 in u0; the audit says who is right.
-        assert apart.mean() <= 0.01, (solver, apart.mean())
-        assert all(r.within(1e-11) for r in audits(problem, x[some][apart])), solver
-        assert other.value is not None
-        gap = np.abs(own.value[some] - other.value)[exact] / (1 + np.abs(own.value[some][exact]))
-        assert gap.max(initial=0.0) <= 1e-6, solver
+    both = [solved_by(solver, name, problem, x, own) for solver in ("cvxpy", "osqp")]
+    solved, agreed = (np.array(each) for each in zip(*both, strict=True))
+    apart = (solved & ~agreed).any(axis=0)
+    assert apart.sum() <= max(1, count // 200), own.u[apart]
+    assert agreed.any(axis=0)[apart].all()
+    assert all(r.within(1e-11) for r in audits(problem, x[apart]))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_agrees_with_clarabel_and_osqp(name):
-    agree(name, *FEWER.get(name, (50, 50)))
+    agree(name, 20 if name == "spring_mass_1" else 50)  # its horizon is 200: a third of a second a state
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", VARIANTS)
 def test_agrees_with_clarabel_and_osqp_on_500_states(name):
-    agree(name, *FULL.get(name, (500, 500)))
+    agree(name, 500)
 
 
 # Labels.
@@ -280,6 +293,17 @@ def test_an_input_that_moves_no_row_leaves_a_decided_row_to_the_state():
     )
     control = OnlineExpert(problem)([[0.0, 0.999], [0.0, 1.001]])
     assert control.status.tolist() == [Status.optimal, Status.infeasible]
+
+
+@pytest.mark.parametrize("solver", ["osqp", "cvxpy"])
+def test_the_back_ends_refuse_what_has_no_plan_and_answer_each_state_alone(solver):
+    problem = catalogue.double_integrator()
+    x = np.array([[3.0, 0.5], [9.0, 9.0], [-6.0, 1.0], [np.nan, 0.0]])
+    control = OnlineExpert(problem, solver=solver)(x)
+    expected = [Status.optimal, Status.infeasible, Status.optimal, Status.invalid_input]
+    assert control.status.tolist() == expected
+    turned = OnlineExpert(problem, solver=solver)(x[::-1])
+    np.testing.assert_array_equal(turned.u[::-1], control.u)
 
 
 # The soft variant.
