@@ -9,16 +9,28 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 
-def frozen(name: str, value: ArrayLike, shape: Sequence[int | None]) -> Array:
+def real_array(name: str, value: ArrayLike) -> Array:
+    """``value`` in float64, a copy only where it must be one.
+
+    Raises:
+        ValueError: if it is ragged or holds anything but real numbers.
+    """
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from error
+
+
+def frozen(name: str, value: ArrayLike, shape: Sequence[int | None], remedy: str = "") -> Array:
     """A read-only float64 copy of ``value``, checked to be finite and of ``shape`` (None: any length).
+
+    Args:
+        remedy: what to do about a number that is not finite.
 
     Raises:
         ValueError: names the argument, what it was and what was expected.
     """
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from error
+    array = np.array(real_array(name, value))
     expected = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
     if array.ndim != len(shape) or any(
         s is not None and s != got for s, got in zip(shape, array.shape, strict=True)
@@ -26,9 +38,7 @@ def frozen(name: str, value: ArrayLike, shape: Sequence[int | None]) -> Array:
         raise ValueError(f"{name} must have shape {expected}, got {array.shape}")
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(
-            f"{name} must be finite, got {array[where]} at {where}; leave out rows that do not constrain"
-        )
+        raise ValueError(f"{name} must be finite, got {array[where]} at {where}{remedy and '; ' + remedy}")
     array.setflags(write=False)
     return array
 
@@ -61,8 +71,23 @@ def require_psd(name: str, value: ArrayLike, size: int, *, definite: bool) -> Ar
             f"add a small multiple of the identity"
         )
     if smallest < -1e-10 * scale:
-        raise ValueError(f"{name} must be positive semidefinite, its smallest eigenvalue is {smallest:.3g}")
+        raise ValueError(
+            f"{name} must be positive semidefinite, its smallest eigenvalue is {smallest:.3g}; "
+            f"a cost that falls without bound has no minimum"
+        )
     return matrix
+
+
+def positive_number(name: str, value: Any, remedy: str = "") -> float:
+    """``value`` as a float.
+
+    Raises:
+        ValueError: if it is not a positive, finite number.
+    """
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not (is_number and np.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a positive number, got {value!r}{remedy and '; ' + remedy}")
+    return float(value)
 
 
 def whole_number(name: str, value: Any, least: int) -> int:

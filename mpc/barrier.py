@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 
-from mpc.arrays import Array, frozen
+from mpc.arrays import Array, frozen, positive_number
 from mpc.condense import LeastDistance, least_distance
 from mpc.expert import Control, blanked, state_rows
 from mpc.kernels.barrier import label_states, scratch_for
@@ -49,8 +49,7 @@ class BarrierExpert:
     _form: LeastDistance = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.eta) and self.eta > 0):
-            raise ValueError(f"eta must be a positive number, got {self.eta}; for the exact law use Online()")
+        positive_number("eta", self.eta, "for the exact law use Online()")
         if self.max_iterations < 1:
             raise ValueError(f"max_iterations must be at least 1, got {self.max_iterations}")
         object.__setattr__(self, "_program", StageProgram.of(self.problem, recentring(self.problem)))

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mpc.arrays import Array, frozen
+from mpc.arrays import Array, frozen, whole_number
 from mpc.expert import Control
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
@@ -76,12 +76,11 @@ def simulate(
         rng: handed to ``controller.start`` for controllers that draw.
 
     Raises:
-        ValueError: if x0, steps or disturbance have the wrong shape or are not finite.
+        ValueError: if x0, steps, disturbance or the controller's inputs have the wrong shape, or x0 or
+            disturbance are not finite.
     """
     x = np.array(frozen("x0", x0, (None, problem.n)))
-    E, T, n = len(x), int(steps), problem.n
-    if T < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    E, T, n = len(x), whole_number("steps", steps, 1), problem.n
     w = None if disturbance is None else frozen("disturbance", disturbance, (E, T, n))
     if isinstance(controller, RollsOut) and (rolled := controller.roll_out(x, T, w)):
         return _completed(problem, *rolled, w)
@@ -95,6 +94,10 @@ def simulate(
     memory = loop.start(E, rng)
     for t in range(T):
         control, memory = loop.act(memory, t, x)
+        if control.u.shape != (E, problem.m):
+            raise ValueError(
+                f"the controller must give one input a row, ({E}, {problem.m}), got {control.u.shape}"
+            )
         labels = _keep(labels, control, t, T, alive)
         acts = alive & np.isfinite(control.u).all(axis=1) & (control.status >= 0)
         us[acts, t] = control.u[acts]

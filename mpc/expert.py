@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mpc.arrays import Array
+from mpc.arrays import Array, real_array
 from mpc.problem import ControlProblem
 from mpc.status import Status
 
@@ -82,7 +82,7 @@ def state_rows(problem: ControlProblem, x: ArrayLike) -> tuple[Array, np.ndarray
     Raises:
         ValueError: if x does not have shape (B, n).
     """
-    array = np.ascontiguousarray(x, dtype=np.float64)
+    array = np.ascontiguousarray(real_array("x", x))
     if array.ndim != 2 or array.shape[1] != problem.n:
         raise ValueError(
             f"x must have shape (B, {problem.n}), one state a row, got {array.shape}; "

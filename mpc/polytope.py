@@ -25,7 +25,7 @@ class Polytope:
 
     def __post_init__(self) -> None:
         G = frozen("G", self.G, (None, None))
-        h = frozen("h", self.h, (G.shape[0],))
+        h = frozen("h", self.h, (G.shape[0],), "leave out rows that do not constrain")
         object.__setattr__(self, "G", G)
         object.__setattr__(self, "h", h)
         if (h < 0).any() and self.chebyshev[1] < 0:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mpc.arrays import Array, require_psd, whole_number
+from mpc.arrays import Array, real_array, require_psd, whole_number
 from mpc.polytope import Polytope
 from mpc.system import LinearSystem
 
@@ -70,6 +70,8 @@ class ControlProblem:
         put("U", Polytope.whole_space(m) if self.U is None else self.U)
         for name, dimension in (("X", n), ("U", m), ("Xf", n), ("XU", n + m), ("initial", n), ("W", n)):
             polytope = getattr(self, name)
+            if not isinstance(polytope, Polytope | None):
+                raise ValueError(f"{name} must be a Polytope(G, h), got {type(polytope).__name__}")
             if polytope is not None and polytope.dimension != dimension:
                 raise ValueError(
                     f"{name} must be a polytope in R^{dimension} (n={n} states, m={m} inputs), "
@@ -152,13 +154,13 @@ class ControlProblem:
                 f"unknown {sorted(set(record) - names)}"
             )
         arguments = dict(record)
-        system = record["system"]
-        n, m = len(system["A"]), len(system["B"][0])
-        arguments["system"] = LinearSystem(**system)
+        _require_keys("system", record["system"], {"A", "B", "dt"})
+        system = LinearSystem(**record["system"])
+        n, m = system.n, system.m
+        arguments["system"] = system
         for name, dimension in (("X", n), ("U", m), ("Xf", n), ("XU", n + m), ("initial", n), ("W", n)):
             if record[name] is not None:
-                G = np.array(record[name]["G"], float).reshape(-1, dimension)
-                arguments[name] = Polytope(G, record[name]["h"])
+                arguments[name] = _polytope_of(name, record[name], dimension)
         for name in ("state_labels", "input_labels"):
             arguments[name] = tuple(record[name])
         return cls(**arguments)
@@ -168,6 +170,21 @@ class ControlProblem:
         """sha256 of the problem's arrays and names: what identifies it on disk."""
         text = json.dumps(self.record(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _require_keys(name: str, record: Any, keys: set[str]) -> None:
+    if not (isinstance(record, dict) and set(record) == keys):
+        found = sorted(record) if isinstance(record, dict) else type(record).__name__
+        raise ValueError(f"{name} of a problem's record must hold {sorted(keys)}, got {found}")
+
+
+def _polytope_of(name: str, record: Any, dimension: int) -> Polytope:
+    _require_keys(name, record, {"G", "h"})
+    G = real_array(f"G of {name}", record["G"])
+    try:
+        return Polytope(G.reshape(0, dimension) if not G.size else G, record["h"])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def riccati_solution(system: LinearSystem, Q: Array, R: Array) -> Array:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mpc.arrays import Array
+from mpc.arrays import Array, positive_number, whole_number
 from mpc.expert import Control, blanked, state_rows
 from mpc.online import OnlineExpert
 from mpc.problem import ControlProblem
@@ -51,12 +51,8 @@ class SmoothedExpert:
     _inputs_only: OnlineExpert = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.sigma) and self.sigma > 0):
-            raise ValueError(
-                f"sigma must be a positive number, got {self.sigma}; without shifts use Online()"
-            )
-        if isinstance(self.samples, bool) or int(self.samples) != self.samples or self.samples < 1:
-            raise ValueError(f"samples must be a whole number of at least 1, got {self.samples}")
+        positive_number("sigma", self.sigma, "without shifts use Online()")
+        whole_number("samples", self.samples, 1)
         for name, value, known in (("law", self.law, _LAWS), ("infeasible", self.infeasible, _TREATMENTS)):
             if value not in known:
                 raise ValueError(f"{name} must be one of {known}, got {value!r}")

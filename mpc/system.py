@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mpc.arrays import Array, frozen, row_product
+from mpc.arrays import Array, frozen, positive_number, row_product
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +27,9 @@ class LinearSystem:
         B = frozen("B", self.B, (A.shape[0], None))
         if not B.shape[1]:
             raise ValueError("B must have at least one column (one input)")
-        if not (np.isfinite(self.dt) and self.dt > 0):
-            raise ValueError(f"dt must be a positive number of seconds, got {self.dt}")
         object.__setattr__(self, "A", A)
         object.__setattr__(self, "B", B)
-        object.__setattr__(self, "dt", float(self.dt))
+        object.__setattr__(self, "dt", positive_number("dt, the sampling time in seconds,", self.dt))
 
     @classmethod
     def from_continuous(cls, A: ArrayLike, B: ArrayLike, dt: float) -> "LinearSystem":

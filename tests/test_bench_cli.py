@@ -52,7 +52,13 @@ def test_mistyped_options_are_refused(capsys, tmp_path):
             ["generate", "--out", "d", "--to", "minari"],
             "error: --to minari and --minari-id ID belong together",
         ),
+        (
+            ["generate", "--out", "d", "--to", "minari", "--minari-id", "mine/demos"],
+            "error: the Minari dataset id 'mine/demos' has no version",
+        ),
         (["generate", "--out", "d", "expert:barrier", "--expert.eta", "-1"], "error: eta must be"),
+        (["generate", "--out", "d", "--episodes", "0"], "error: episodes must be a whole number"),
+        (["generate", "--out", "d", "--system", "my.json"], "error: cannot read the problem's record"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):

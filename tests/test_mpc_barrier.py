@@ -249,7 +249,7 @@ def test_a_duplicate_row_changes_the_barrier_but_not_the_exact_law():
 
 def test_bad_options_are_refused():
     problem = catalogue.double_integrator()
-    for eta in (0.0, -1.0, np.nan, np.inf):
+    for eta in (0.0, -1.0, np.nan, np.inf, "0.1", True):
         with pytest.raises(ValueError, match=r"eta must be a positive number, got .*use Online"):
             BarrierExpert(problem, eta)
     with pytest.raises(ValueError, match="max_iterations must be at least 1, got 0"):

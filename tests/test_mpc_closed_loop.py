@@ -96,13 +96,15 @@ def test_controllers_have_memory_and_explicit_randomness():
     [
         ({"x0": [1.0, 2.0]}, r"x0 must have shape \(any, 2\), got \(2,\)"),
         ({"x0": [[1.0, np.nan]]}, r"x0 must be finite, got nan at \(0, 1\)"),
-        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"steps": 2.5}, "steps must be a whole number of at least 1, got 2.5"),
+        ({"controller": lambda x: x}, r"the controller must give one input a row, \(1, 1\), got \(1, 2\)"),
         ({"disturbance": np.zeros((1, 3, 2))}, r"disturbance must have shape \(1, 4, 2\), got \(1, 3, 2\)"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        simulate(PROBLEM, lambda x: x[:, :1], **{"x0": [[1.0, 0.0]], "steps": 4, **arguments})
+        simulate(PROBLEM, **{"controller": lambda x: x[:, :1], "x0": [[1.0, 0.0]], "steps": 4, **arguments})
 
 
 def test_rollouts_check_their_last_state_and_survive_a_round_trip():

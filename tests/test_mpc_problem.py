@@ -86,15 +86,17 @@ def test_a_record_reads_back_to_the_same_bits():
 
 BAD_PROBLEMS = {
     "A non-square": (lambda: LinearSystem(np.ones((2, 3)), B), r"A must be square.*\(2, 3\)"),
-    "A NaN": (lambda: LinearSystem([[np.nan]], [[1.0]]), r"A must be finite, got nan at \(0, 0\)"),
     "A text": (lambda: LinearSystem([["one"]], [[1.0]]), "A must be an array of real numbers"),
     "B rows": (lambda: LinearSystem(A, np.ones((3, 1))), r"B must have shape \(2, any\), got \(3, 1\)"),
     "B empty": (lambda: LinearSystem(A, np.ones((2, 0))), "B must have at least one column"),
-    "dt": (lambda: LinearSystem(A, B, dt=0), "dt must be a positive number of seconds, got 0"),
+    "dt": (
+        lambda: LinearSystem(A, B, dt=0),
+        "dt, the sampling time in seconds, must be a positive number, got 0",
+    ),
     "Q shape": (lambda: ControlProblem(SYSTEM, Q=np.eye(3)), r"Q must have shape \(2, 2\), got \(3, 3\)"),
     "Q not PSD": (
         lambda: ControlProblem(SYSTEM, Q=np.diag([1.0, -1.0])),
-        "Q must be positive semidefinite, its smallest eigenvalue is -1",
+        "Q must be positive semidefinite, its smallest eigenvalue is -1; a cost that falls",
     ),
     "Q asymmetric": (
         lambda: ControlProblem(SYSTEM, Q=np.array([[1.0, 0.5], [0.0, 1.0]])),
@@ -112,6 +114,11 @@ BAD_PROBLEMS = {
         lambda: ControlProblem(SYSTEM, X=Polytope.box([-1], [1])),
         r"X must be a polytope in R\^2 .*got one in R\^1",
     ),
+    "X no polytope": (
+        lambda: ControlProblem(SYSTEM, X=[[1.0, 0.0]]),  # type: ignore[arg-type]
+        r"X must be a Polytope\(G, h\), got list",
+    ),
+    "A ragged": (lambda: LinearSystem([[1.0, 2.0], [3.0]], B), "A must be an array of real numbers"),
     "XU dimension": (lambda: ControlProblem(SYSTEM, XU=Polytope.box([-1], [1])), r"XU .*R\^3"),
     "labels": (
         lambda: ControlProblem(SYSTEM, state_labels=("x",)),
@@ -125,6 +132,25 @@ BAD_PROBLEMS = {
     "P asymmetric": (lambda: QP([[1.0, 1], [0, 1]], [0.0, 0], [[1.0, 1]], [1.0]), "P must be symmetric"),
     "qp rows": (lambda: QP(np.eye(2), [0.0, 0], [[1.0]], [1.0]), r"G must have shape \(any, 2\)"),
 }
+
+
+BAD_RECORDS = {
+    "no system": (
+        {"system": None},
+        r"system of a problem.s record must hold \['A', 'B', 'dt'\], got NoneType",
+    ),
+    "half a system": ({"system": {"A": [[1.0]]}}, r"system .* must hold \['A', 'B', 'dt'\], got \['A'\]"),
+    "half a set": ({"U": {"G": [[1.0]]}}, r"U of a problem's record must hold \['G', 'h'\], got \['G'\]"),
+    "empty set": ({"U": {"G": [[1.0], [-1.0]], "h": [-1, -1]}}, "U: the polytope G z <= h is empty"),
+    "set of another space": ({"X": {"G": [[1.0, 0, 0]], "h": [1]}}, r"X must be a polytope in R\^2"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RECORDS)
+def test_a_bad_record_is_refused_by_the_name_of_its_part(case):
+    changes, message = BAD_RECORDS[case]
+    with pytest.raises(ValueError, match=message):
+        ControlProblem.from_record(ControlProblem(SYSTEM, U=Polytope.box([-1], [1])).record() | changes)
 
 
 @pytest.mark.parametrize("case", BAD_PROBLEMS)

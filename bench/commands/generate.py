@@ -51,6 +51,10 @@ class Generate:
         from mpc.status import Status
 
         spec = SystemSpec.parse(self.system)
+        if self.minari_id is not None:
+            from envs.staging import vacant_path
+
+            vacant_path(self.minari_id)  # an id that will not do is refused before the work
         began, resumed = perf_counter(), Path(f"{self.out}.partial").exists()
         with counting("episodes") as advance:
             dataset = generate(
