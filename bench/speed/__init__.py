@@ -1,0 +1,1 @@
+"""Claims about speed: one script each, run as ``centralpath speed NAME``."""
