@@ -7,7 +7,7 @@ import pytest
 from bench.cli import main
 from bench.studies.barrier_vs_smoothing import experiments
 
-COMMANDS = ["systems", "generate", "train", "evaluate", "sweep", "report", "quickstart"]
+COMMANDS = ["systems", "generate", "train", "evaluate", "sweep", "report", "speed", "quickstart"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -44,6 +44,15 @@ def test_mistyped_options_are_refused(capsys, tmp_path):
     ("arguments", "message"),
     [
         (["sweep", "nope"], "error: unknown study 'nope'; there are: barrier_vs_smoothing"),
+        (
+            ["speed", "solvers", "--peers", "hpipm"],
+            "error: unknown peer 'hpipm'; there are: casadi (ipopt), ",
+        ),
+        (
+            ["speed", "solvers", "--problems", "z"],
+            "error: a problem is one of a, b, e, d, c10, c30 or a system",
+        ),
+        (["speed", "solvers", "--states", "0"], "error: states must be at least 1, got 0"),
         (["systems", "--system", "doubble"], "error: unknown system 'doubble'"),
         (["report", "nowhere"], "error: 'nowhere' is not a sweep's store"),
         (["train", "nowhere"], "error: there is no dataset at nowhere"),

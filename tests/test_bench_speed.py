@@ -1,9 +1,13 @@
 """The benchmark of solvers: its truths, its peers' labels, its clock and its table. Nothing here is timed."""
 
+from dataclasses import fields
+
 import numpy as np
+import pandas as pd
 import pytest
 from generators import asymmetric, dense_barrier
 
+from bench.cli import main
 from bench.speed import solvers
 from bench.speed.barrier_peers import BARRIER
 from bench.speed.cases import GROWING, NAMED, boundary_states, case_of, closed_loop_states
@@ -182,6 +186,28 @@ def test_threads_are_put_back(monkeypatch):
     with threads(7):
         assert thread_count() == 7
     assert thread_count() == default
+
+
+def test_the_command_writes_one_table_in_three_files(tmp_path, capsys):
+    out = tmp_path / "speed"
+    options = ["--states", "2", "--rounds", "1", "--budget", "0.001", "--out", str(out)]
+    assert main(["speed", "solvers", "--problems", "a", "--peers", "osqp sparse", "numpy", *options]) == 0
+    shown = capsys.readouterr().out
+    assert "osqp sparse" in shown
+    assert "centralpath" in shown
+    table = pd.read_parquet(out / "solvers.parquet")
+    assert list(table) == [field.name for field in fields(Row)]
+    assert list(pd.read_csv(out / "solvers.csv")) == list(table)
+    assert set(table["task"]) == {"exact", "exact, closed loop", "barrier 0.01", "barrier 1"}
+    assert set(table["solver"]) == {"centralpath", "osqp sparse", "numpy newton"}
+    matched = table[table["line"].isin(["", "matched"])]
+    assert (matched["error_q99"] <= TARGET).all()
+    assert (table["wall_us"] > 0).all()
+    assert (table.query("solver == 'centralpath' and task == 'barrier 1'")["error_jacobian"] <= 1e-8).all()
+    text = (out / "solvers.md").read_text()
+    assert "`centralpath speed solvers --problems a --peers osqp sparse numpy --states 2" in text
+    assert "| osqp sparse |" in text
+    assert text.count("\n| a |") == len(table)
 
 
 def test_a_table_can_be_shown_whatever_is_missing_in_it():

@@ -12,6 +12,7 @@ from bench.commands.evaluate import Evaluate
 from bench.commands.generate import Generate
 from bench.commands.quickstart import Quickstart
 from bench.commands.report import Report
+from bench.commands.speed import Speed
 from bench.commands.sweep import Sweep
 from bench.commands.systems import Systems
 from bench.commands.train import Train
@@ -23,6 +24,7 @@ Command = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Sweep, subcommand("sweep")]
     | Annotated[Report, subcommand("report")]
+    | Annotated[Speed, subcommand("speed")]
     | Annotated[Quickstart, subcommand("quickstart")]
 )
 """What the command line offers."""
