@@ -32,7 +32,7 @@ class Speed:
     """Seconds of one turn of a slow peer."""
     quick: bool = False
     """A sketch in a minute or two: problems a and c10, 200 states, 3 rounds, short turns."""
-    out: Path = Path("speed")
+    out: Path = Path("results/speed")
     """Folder for solvers.md, solvers.csv and solvers.parquet; written after every problem."""
 
     def run(self) -> int:

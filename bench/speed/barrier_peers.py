@@ -13,8 +13,6 @@ from mpc.barrier import recentring
 from mpc.condense import condense
 from mpc.problem import ControlProblem, stage_rows
 
-_AT_ONCE = 32
-
 
 def _weight(task: Task) -> float:
     if task.eta is None:
@@ -23,17 +21,18 @@ def _weight(task: Task) -> float:
 
 
 def numpy_newton(problem: ControlProblem, tolerance: float | None, task: Task) -> Label:
-    """Newton's method on the condensed problem in NumPy, 32 states at once, with the Jacobian."""
+    """Newton's method on the condensed problem in NumPy, many states at once, with the Jacobian."""
     form, m = condense(problem), problem.m
     barrier = DenseBarrier(form.H, form.G, form.d, _weight(task))
+    together = min(256, max(8, 2**20 // form.G.size))  # temporary arrays of a few megabytes were fastest
 
     def label(x: Array) -> Array:
         u = np.empty((len(x), m))
-        for start in range(0, len(x), _AT_ONCE):
-            states = x[start : start + _AT_ONCE]
+        for start in range(0, len(x), together):
+            states = x[start : start + together]
             z, slack = barrier.solve(states @ form.F, form.w + states @ form.E.T, stated(tolerance))
             barrier.slope(slack, form.F.T, form.E)
-            u[start : start + _AT_ONCE] = z[:, :m]
+            u[start : start + together] = z[:, :m]
         return u
 
     return label

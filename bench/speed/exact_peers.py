@@ -274,7 +274,7 @@ def cvxpy(problem: ControlProblem, tolerance: float | None, task: Task, solver: 
 
 _INTERIOR = (1e-6, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12)
 _SPLITTING = (1e-3, 1e-4, 1e-6, 1e-8)
-_ACTIVE_SET = (1e-4, 1e-6, 1e-9, 1e-12)
+_ACTIVE_SET = (1e-6, 1e-9, 1e-12)
 EXACT = (
     Peer("daqp", "daqp", _ACTIVE_SET, daqp, warm=True),
     Peer("quadprog", "quadprog", (None,), quadprog),

@@ -57,7 +57,7 @@ class Row:
     """One line: a solver's microseconds a label on one task, and over ours on one thread.
 
     ``line`` says at which tolerance: 'matched' is the loosest that reaches the target, 'best' the one
-    with the smallest errors; ``note`` why there is nothing more to say.
+    with the smallest error; ``note`` why there is nothing more to say.
     """
 
     problem: str
@@ -84,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """Makes the rows of one problem and task; ``ours`` is our time on one thread."""
+    """Makes the rows of one problem and task."""
 
     case: Case
     task: Task
@@ -93,6 +93,7 @@ class Sheet:
         self, solver: str, version: str, line: str, accuracy: Accuracy, times: Times, ours: Times,
         *, threads: int = 1, tolerance: float | None = None,
     ) -> Row:  # fmt: skip
+        """The row of a solver that was timed; ``ours`` is our time on one thread."""
         cpu, wall = times.microseconds()
         cpu_ratio, wall_ratio = times.ratios(ours)
         return Row(

@@ -178,19 +178,8 @@ def _compare(
     sheet: Sheet, settings: Settings, peers: Sequence[Peer], question: _Question,
     ours: Callable[[], object], own: Accuracy,
 ) -> list[Row]:  # fmt: skip
-    """Our rows on one thread and on two, and one or two rows for each peer."""
-    entries: list[_Entry] = []
-    refused: list[Row] = []
-    for peer in peers:
-        if settings.peers and not peer.name.startswith(settings.peers):
-            continue
-        if peer.missing:
-            refused.append(sheet.empty(peer.name, f"not installed: pip install {' '.join(peer.missing)}"))
-            continue
-        try:
-            entries += _climbed(peer, sheet, settings, question)
-        except Exception as error:  # a peer that breaks is a row, and the others go on
-            refused.append(sheet.empty(peer.name, f"failed: {type(error).__name__}: {error}"))
+    """Our rows on one thread and on two, one or two rows for each peer, and those that are out."""
+    entries, out = _entered(sheet, settings, peers, question)
     x = question.x
     contestants = [Contestant(ours, len(x), threads) for threads in (1, 2)]
     contestants += [Contestant(_labelling(entry, x), entry.count) for entry in entries]
@@ -200,23 +189,38 @@ def _compare(
         for threads, times in ((1, first), (2, second))
     ]
     for entry, times in zip(entries, others, strict=True):
-        peer = entry.peer
-        rows.append(
-            sheet.timed(
-                peer.name, peer.version, entry.line, entry.accuracy, times, first, tolerance=entry.tolerance
-            )
-        )
-    return rows + refused
+        name, release, tolerance = entry.peer.name, entry.peer.version, entry.tolerance
+        rows.append(sheet.timed(name, release, entry.line, entry.accuracy, times, first, tolerance=tolerance))
+    return rows + out
 
 
 def _labelling(entry: _Entry, x: Array) -> Callable[[], object]:
     return lambda: entry.label(x[: entry.count])
 
 
-def _climbed(peer: Peer, sheet: Sheet, settings: Settings, question: _Question) -> list[_Entry]:
-    """The peer at the loosest tolerance that reaches the target, and at the one with the smallest errors.
+def _entered(
+    sheet: Sheet, settings: Settings, peers: Sequence[Peer], question: _Question
+) -> tuple[list[_Entry], list[Row]]:
+    """The peers that are asked for and work, and rows for those that are missing or break."""
+    entries: list[_Entry] = []
+    out: list[Row] = []
+    for peer in peers:
+        if settings.peers and not peer.name.startswith(settings.peers):
+            continue
+        if peer.missing:
+            out.append(sheet.empty(peer.name, f"not installed: pip install {' '.join(peer.missing)}"))
+            continue
+        try:
+            entries += _climbed(peer, sheet, settings, question)
+        except Exception as error:  # whatever breaks in a peer is a row, and the others go on
+            out.append(sheet.empty(peer.name, f"failed: {type(error).__name__}: {error}"))
+    return entries, out
 
-    One entry where these are as good as the same, or where none reaches it.
+
+def _climbed(peer: Peer, sheet: Sheet, settings: Settings, question: _Question) -> list[_Entry]:
+    """The peer at the loosest tolerance that reaches the target, and at the one with the smallest error.
+
+    One entry where these are within a factor of ten, or where none reaches it.
     """
     entries = []
     for tolerance in peer.ladder:
@@ -224,11 +228,11 @@ def _climbed(peer: Peer, sheet: Sheet, settings: Settings, question: _Question) 
         count = _affordable(label, question.x, settings.budget)
         accuracy = Accuracy.of(label(question.x[:count]), question.truth[:count])
         entries.append(_Entry(peer, "best", tolerance, label, accuracy, count))
-    best = min(entries, key=lambda entry: entry.accuracy.q99)
+    best = min(entries, key=lambda entry: (entry.accuracy.largest, entry.accuracy.q99))
     matched = next((entry for entry in entries if entry.accuracy.reached), None)
     if matched is None:
         return [best]
-    same = matched.accuracy.q99 <= 10 * best.accuracy.q99
+    same = matched.accuracy.largest <= 10 * best.accuracy.largest
     return [replace(matched, line="matched"), *([] if same else [best])]
 
 

@@ -23,7 +23,7 @@ HEADS = (
 LEGEND = (
     f"us: microseconds a label, medians over rounds; / ours: medians of the rounds' ratios to centralpath on "
     f"one thread; err: max |du_0| against audited labels. matched: the loosest tolerance with 99 % of labels "
-    f"within {TARGET:g}; best: the one with the smallest errors."
+    f"within {TARGET:g}; best: the one with the smallest error."
 )
 
 
