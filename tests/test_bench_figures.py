@@ -11,7 +11,7 @@ from outcome_rows import loop_arrays, outcome_row
 from bench.figures import Results, figures_of
 from bench.figures.demonstrations import imitation_error, performance
 from bench.figures.landscape import cut, landscape, law_grids, sharpest_kink
-from bench.figures.matplotlib_render import to_png
+from bench.figures.matplotlib_render import static, to_png
 from bench.figures.over_time import error_over_time, quantiles_over_time
 from bench.figures.palette import expert_styles, ordered_experts
 from bench.figures.plotly_render import interactive, to_html
@@ -141,8 +141,7 @@ def test_a_line_refuses_arrays_of_other_lengths() -> None:
 
 def test_error_quantiles_count_diverged_episodes_and_leave_out_those_without_a_reference() -> None:
     errors = np.array([[0.0, 1.0, np.inf], [0.0, 2.0, 5.0], [0.0, 3.0, np.nan], [0.0, np.nan, np.inf]])
-    low, middle, high = quantiles_over_time(errors)
-    np.testing.assert_array_equal(low, [0.0, 1.0, 5.0])
+    middle, high = quantiles_over_time(errors)
     np.testing.assert_array_equal(middle, [0.0, 2.0, np.inf])
     np.testing.assert_array_equal(high, [0.0, 3.0, np.inf])
 
@@ -154,6 +153,15 @@ def test_error_over_time_pools_repetitions_and_uses_seconds() -> None:
     line = figure.panels[1].lines[0]
     np.testing.assert_allclose(line.x, 0.5 * np.arange(1, T + 1))  # t = 0 has no error
     np.testing.assert_allclose(line.y, 2 * np.arange(1, T + 1) / 20)  # median of 1, 2, 3, 4 times t/n
+    high = figure.panels[1].lines[1]
+    np.testing.assert_allclose(high.y, 4 * np.arange(1, T + 1) / 20)  # their 90 % quantile
+    assert (high.style.dash, high.style.color, high.label) == ("dot", line.style.color, "")
+
+
+def test_the_axis_of_violations_follows_the_largest_share() -> None:
+    for shares, top in ((0.0, 0.1), (0.4, 0.4)):
+        low, high = performance(results(violation_rate=shares)).panels[2].y_range
+        assert (low, high) == (pytest.approx(-0.03 * top), pytest.approx(1.05 * top))
 
 
 def test_experts_are_ordered_and_coloured_the_same_everywhere() -> None:
@@ -276,6 +284,14 @@ def test_both_renderers_draw_every_figure(tmp_path: Path) -> None:
         assert sorted(shown) == sorted({line.label for p in figure.panels for line in capped(p).lines} - {""})
         assert f'id="plot-{figure.name}"' in to_html(figure)
         assert all(panel.x_label and panel.y_label for panel in figure.panels)
+
+
+def test_a_png_says_what_its_lines_and_bands_are() -> None:
+    for figure in (performance(results()), landscape(results())):
+        assert figure is not None
+        canvas = static(figure)
+        written = [legend.get_title().get_text() for legend in canvas.legends] or [canvas.get_supxlabel()]
+        assert " ".join(written[0].split()) == figure.caption
 
 
 def test_figure_counts_rows() -> None:

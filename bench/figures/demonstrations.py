@@ -45,6 +45,7 @@ def performance(results: Results) -> Figure:
     across = _abscissae(results)
     for x in across:
         ticks = _ticks(results, x)
+        violations = _curves(results, x, "violation_rate")
         panels += [
             Panel(
                 "suboptimality (dotted: the experts' own)",
@@ -68,9 +69,9 @@ def performance(results: Results) -> Figure:
                 "constraint violation",
                 _X[x],
                 "share of steps",
-                _curves(results, x, "violation_rate"),
+                violations,
                 log_x=True,
-                y_range=(-0.03, 1.03),
+                y_range=_share_range(violations),
                 x_ticks=ticks,
             ),
         ]
@@ -84,6 +85,13 @@ def performance(results: Results) -> Figure:
 
 def _curves(results: Results, x: str, y: str) -> tuple[Line, ...]:
     return tuple(curve(label, style, rows, x, y) for label, style, rows in results.series())
+
+
+def _share_range(lines: tuple[Line, ...]) -> tuple[float, float]:
+    """From 0 to the largest share there is, at least 0.1."""
+    shares = np.concatenate([[0.1], *(line.y if line.high is None else line.high for line in lines)])
+    top = float(np.nanmax(shares[np.isfinite(shares)]))
+    return -0.03 * top, 1.05 * top
 
 
 def _own_cost(results: Results, x: str) -> tuple[Line, ...]:

@@ -23,6 +23,7 @@ def to_png(figure: Figure, path: Path) -> Path:
 def static(figure: Figure) -> Any:
     """The figure as a ``matplotlib.figure.Figure`` (no pyplot, no global state)."""
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = min(figure.columns, len(figure.panels))
     panels = [capped(panel) for panel in figure.panels]
@@ -31,12 +32,9 @@ def static(figure: Figure) -> Any:
     longest = 0.6 + 0.085 * max((len(label) for label in labels), default=0)
     legend_columns = max(1, min(len(labels), int(width / longest)))
     legend_inches = 0.26 * -(-len(labels) // legend_columns)
-    size = (
-        width,
-        _PANEL_INCHES[1] * figure.rows + 0.6 + legend_inches,
-    )
-    canvas = Canvas(figsize=size, layout="constrained")
-    canvas.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]
+    caption = textwrap.wrap(figure.caption, int(width * 16))
+    size = (width, _PANEL_INCHES[1] * figure.rows + 0.6 + legend_inches + 0.15 * len(caption))
+    canvas = Canvas(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
     grid = canvas.subplots(figure.rows, columns, squeeze=False)
     mesh = None
     for index, axes in enumerate(grid.flat):
@@ -47,11 +45,12 @@ def static(figure: Figure) -> Any:
     canvas.suptitle("\n".join(textwrap.wrap(figure.title, int(size[0] * 11))), fontsize=12.5, color=INK)
     if mesh is not None and panels[0].heat is not None:
         canvas.colorbar(mesh, ax=grid, label=panels[0].heat.label, shrink=0.8, pad=0.02)
-    _legend(canvas, grid, legend_columns)
+    _legend(canvas, grid, legend_columns, "\n".join(caption))
     return canvas
 
 
-def _legend(canvas: Any, grid: Any, columns: int) -> None:
+def _legend(canvas: Any, grid: Any, columns: int, caption: str) -> None:
+    """The legend below the panels, under the caption: as the legend's title it gets room of its own."""
     handles: dict[str, Any] = {}
     for axes in grid.flat:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -64,7 +63,11 @@ def _legend(canvas: Any, grid: Any, columns: int) -> None:
             ncols=columns,
             frameon=False,
             fontsize=9,
+            title=caption,
+            title_fontsize=7.5,
         )
+    else:
+        canvas.supxlabel(caption, fontsize=7.5)
 
 
 def _draw(axes: Any, panel: Panel) -> Any:

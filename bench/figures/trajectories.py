@@ -128,7 +128,7 @@ def _outline(X: Polytope) -> Line | None:
     centred = vertices - vertices.mean(axis=0)
     order = np.argsort(np.arctan2(centred[:, 1], centred[:, 0]))
     closed = vertices[[*order, order[0]]]
-    return Line(closed[:, 0], closed[:, 1], Style(INK, width=1.6), "state polytope X")
+    return Line(closed[:, 0], closed[:, 1], Style(GREY, width=2.8), "state polytope X")
 
 
 def _joined(trajectories: Array) -> tuple[Array, Array]:
