@@ -83,7 +83,7 @@ def sparse_rows(problem: ControlProblem) -> tuple[Any, Any, Array, Array, Array]
     return P, A, np.concatenate(low), np.concatenate(high), np.vstack(into)
 
 
-_POLISHED, _SOLVED = 1e-12, 1e-9  # residuals that end the search, and that will do when it is over
+_POLISHED, _SOLVED = 1e-12, 1e-10  # residuals that end the search, and that will do when it is over
 _ROUNDS, _ITERATIONS = 20, 1000  # of each attempt; in each round
 _REFUSALS = {"primal infeasible": Status.infeasible, "dual infeasible": Status.unbounded}
 
@@ -130,7 +130,7 @@ def _largest(values: Array) -> float:
 
 
 def osqp_solver(problem: ControlProblem) -> Solve:
-    """OSQP, set up once and updated for each state; optimal where its relative KKT residual is below 1e-9.
+    """OSQP, set up once and updated for each state; optimal where its relative KKT residual is below 1e-10.
 
     OSQP crawls towards tight tolerances, but its polishing solves for the active set it guesses, to
     rounding, and the guess is often right long before. So every 1000 iterations the polished point is

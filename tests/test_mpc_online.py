@@ -1,5 +1,7 @@
 """Exact MPC: its plans pass the KKT audit, agree with OSQP and CLARABEL, and its labels are derivatives."""
 
+from math import ceil
+
 import numpy as np
 import pytest
 from generators import (
@@ -98,34 +100,30 @@ def test_the_audit_of_a_broken_plan_fails():
     assert not Solution(np.full_like(u, np.nan), y).residuals(qp, relative=True).within(1e6)
 
 
-# What is claimed, of every state that is tried: no reference that solved it to its own tolerance is further
-# than AGREEMENT from our first input, but for at most one state in 200 on nearly flat costs (measured: 3 of
-# 20,000, up to 6e-5), and there the other reference agrees with us and our plan passes the audit, which
-# holds only at the optimum.
+# What is claimed: among states that OSQP solved to its own tolerance, ``count`` or more, all agree with us
+# to AGREEMENT in the first input (measured on 500 of each system: to 3e-7); among states that CLARABEL
+# solved, ``count`` or more, all but one in 200, or one, on nearly flat costs (measured: 2 of 20,000, up to
+# 6e-5), and there OSQP agrees with us and our plan passes the audit, which holds only at the optimum.
 #
-# Share of the states that a reference must solve to its own tolerance (a relative KKT residual of 1e-9 for
-# OSQP, 1e-12 of gap and residuals for CLARABEL); 0.99 where not listed. The quadcopters have unbounded
-# inputs and plans with multipliers up to 1e10, CLARABEL calls many triple pendulums inaccurate.
-LEAST = {
-    ("osqp", "quadcopter_4"): 0.85,
-    ("osqp", "quadcopter_5"): 0.85,
-    ("cvxpy", "quadcopter_5"): 0.95,
-    ("cvxpy", "triple_inverted_pendulum_1"): 0.95,
-    ("cvxpy", "triple_inverted_pendulum_2"): 0.9,
-    ("cvxpy", "triple_inverted_pendulum_3"): 0.85,
+# A state that a reference did not solve (a relative KKT residual of 1e-10 for OSQP, 1e-12 of gap and
+# residuals for CLARABEL) says nothing, so more are drawn than are wanted: 2 % more where not listed. The
+# quadcopters have unbounded inputs and plans with multipliers up to 1e10, where OSQP runs out of
+# iterations; CLARABEL calls many triple pendulums inaccurate.
+DRAWN = {
+    "quadcopter_4": 1.3,
+    "quadcopter_5": 1.3,
+    "triple_inverted_pendulum_1": 1.1,
+    "triple_inverted_pendulum_2": 1.2,
+    "triple_inverted_pendulum_3": 1.3,
 }
 
 
 def solved_by(
-    solver: str, name: str, problem: ControlProblem, x: np.ndarray, own: Control
+    solver: str, problem: ControlProblem, x: np.ndarray, own: Control
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which states the reference solved, and which of these it solved with our first input."""
     other = OnlineExpert(problem, solver=solver)(x)
     solved = other.status == Status.optimal
-    assert solved.mean() >= LEAST.get((solver, name), 0.99), (
-        solver,
-        np.unique(other.status, return_counts=True),
-    )
     assert own.value is not None
     assert other.value is not None
     gap = np.abs(own.value - other.value)[solved] / (1 + np.abs(own.value[solved]))
@@ -135,14 +133,16 @@ def solved_by(
 
 def agree(name: str, count: int) -> None:
     problem = VARIANTS[name]()
-    x = feasible_states(problem, count, "agreement")
+    x = feasible_states(problem, ceil(DRAWN.get(name, 1.02) * count), "agreement")
     own = OnlineExpert(problem)(x)
     assert (own.status == Status.optimal).all()
-    both = [solved_by(solver, name, problem, x, own) for solver in ("cvxpy", "osqp")]
-    solved, agreed = (np.array(each) for each in zip(*both, strict=True))
-    apart = (solved & ~agreed).any(axis=0)
-    assert apart.sum() <= max(1, count // 200), own.u[apart]
-    assert agreed.any(axis=0)[apart].all()
+    by_osqp, osqp_agrees = solved_by("osqp", problem, x, own)
+    by_clarabel, clarabel_agrees = solved_by("cvxpy", problem, x, own)
+    assert min(by_osqp.sum(), by_clarabel.sum()) >= count, (by_osqp.sum(), by_clarabel.sum(), len(x))
+    np.testing.assert_array_equal(osqp_agrees, by_osqp)
+    apart = by_clarabel & ~clarabel_agrees
+    assert apart.sum() <= max(1, count // 200), x[apart]
+    assert osqp_agrees[apart].all(), x[apart]
     assert all(r.within(1e-11) for r in audits(problem, x[apart]))
 
 
