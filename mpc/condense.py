@@ -52,6 +52,7 @@ class LeastDistance:
         norms: what a row was divided by ``(c,)``; a row that no input moves keeps M = 0, norm 1.
         stage: prediction stage of each row ``(c,)``.
         soft: the row constrains states alone ``(c,)`` and may be softened.
+        opposite: the row of the same stage that is exactly minus this one ``(c,)``, -1 where none is.
         K, L: gains ``(N, m, n)`` and Cholesky factors ``(N, m, m)`` of the transformation.
         P0: ``V = x0'P0 x0 + ||z||^2``, (n, n).
     """
@@ -62,6 +63,7 @@ class LeastDistance:
     norms: Array
     stage: np.ndarray
     soft: np.ndarray
+    opposite: np.ndarray
     K: Array
     L: Array
     P0: Array
@@ -98,7 +100,7 @@ def least_distance(problem: ControlProblem) -> LeastDistance:
     A, B, N, m = problem.system.A, problem.system.B, problem.N, problem.m
     K, L, P0 = riccati_gains(problem)
     state, plan = np.eye(problem.n), np.zeros((problem.n, N * m))  # x_k = state x0 + plan z
-    M, w, E, stage, soft = [], [], [], [], []
+    M, w, E, stage, soft, opposite = [], [], [], [], [], []
     for k in range(N + 1):
         C, D, d = stage_rows(problem, k)
         on_state = C + D @ K[k] if k < N else C
@@ -108,6 +110,8 @@ def least_distance(problem: ControlProblem) -> LeastDistance:
             rows[:, k * m : (k + 1) * m] += D @ scaled
         M.append(rows)
         E.append(-on_state @ state)
+        pairs = _opposite_rows(np.hstack([C, D]))
+        opposite.append(np.where(pairs < 0, -1, pairs + sum(map(len, w))))
         w.append(d)
         stage.append(np.full(len(d), k))
         soft.append(~D.any(axis=1))
@@ -115,7 +119,9 @@ def least_distance(problem: ControlProblem) -> LeastDistance:
             closed = A + B @ K[k]
             state, plan = closed @ state, closed @ plan
             plan[:, k * m : (k + 1) * m] += B @ scaled
-    rows, weights = np.vstack(M), np.concatenate(w)
+    rows, shifts, weights, pairs = np.vstack(M), np.vstack(E), np.concatenate(w), np.concatenate(opposite)
+    second = np.flatnonzero((pairs >= 0) & (pairs < np.arange(len(pairs))))
+    rows[second], shifts[second] = -rows[pairs[second]], -shifts[pairs[second]]  # to the bit
     norms = np.linalg.norm(rows, axis=1)
     unmoved = norms <= 1e-13 * norms.max(initial=1.0)
     rows[unmoved] = 0.0
@@ -123,14 +129,29 @@ def least_distance(problem: ControlProblem) -> LeastDistance:
     return LeastDistance(
         M=np.ascontiguousarray(rows / norms[:, None]),
         w=weights / norms,
-        E=np.ascontiguousarray(np.vstack(E) / norms[:, None]),
+        E=np.ascontiguousarray(shifts / norms[:, None]),
         norms=norms,
         stage=np.concatenate(stage).astype(np.int64),
         soft=np.concatenate(soft),
+        opposite=pairs,
         K=K,
         L=L,
         P0=P0,
     )
+
+
+def _opposite_rows(rows: Array) -> np.ndarray:
+    """For each row the index of one that is exactly minus it, -1 where none is; no row is in two pairs."""
+    opposite = np.full(len(rows), -1)
+    waiting: dict[bytes, list[int]] = {}
+    for i, row in enumerate(rows + 0.0):  # + 0.0 makes a negative zero positive
+        partners = waiting.get((0.0 - row).tobytes())
+        if partners:
+            opposite[i] = partners.pop(0)
+            opposite[opposite[i]] = i
+        else:
+            waiting.setdefault(row.tobytes(), []).append(i)
+    return opposite
 
 
 def condense(problem: ControlProblem) -> Condensed:

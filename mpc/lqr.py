@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 
 from mpc.arrays import Array, frozen, row_product
 from mpc.expert import Control, blanked, state_rows
-from mpc.kernels.active_set import project_rows
 from mpc.kernels.compilation import run_blocks
+from mpc.kernels.projection import project_rows
 from mpc.problem import ControlProblem, quadratic, riccati_solution
 from mpc.status import Status
 

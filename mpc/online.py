@@ -1,21 +1,22 @@
 """Exact MPC: the optimal plan from each state."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import solve_triangular
 
 from mpc.arrays import Array
-from mpc.condense import LeastDistance, least_distance
 from mpc.expert import Control, blanked, state_rows
-from mpc.kernels.active_set import label_states
 from mpc.kernels.compilation import run_blocks
+from mpc.kernels.exact import CARE, CHOICE, ROUNDS, STEPS, label_states
+from mpc.prepared import Prepared, prepare
 from mpc.problem import ControlProblem
 from mpc.reference import reference_expert
 from mpc.status import Status
 
 _BACK_ENDS = ("auto", "osqp", "cvxpy")
+_FIRST = {"careful": CARE, "active_set": STEPS, "auto": CHOICE, "rounds": ROUNDS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,25 +28,63 @@ class Plan:
         multipliers: ``(B, c)`` >= 0 of ``V`` (not halved) for the rows ``G U <= w + E x0`` in the order of
             ``condense``. Where the status is infeasible they are a certificate instead: y >= 0 with
             ``G'y = 0`` and ``(w + E x0)'y < 0``, so no plan exists.
+        active: boolean ``(B, c)``, the active set that the label belongs to: rows that are met, and
+            independent of each other.
         status: int8 ``(B,)``.
         iterations: active-set changes ``(B,)``.
+        route: int8 ``(B,)``, which method settled the state: an index into ``Plan.ROUTES``.
     """
+
+    ROUTES: ClassVar[tuple[str, ...]] = ("none", "rounds", "active_set", "careful")
 
     x: Array
     u: Array
     multipliers: Array
+    active: np.ndarray
     status: np.ndarray
     iterations: np.ndarray
+    route: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What the kernel writes, in the units of the least-distance form."""
+
+    control: Control
+    z: Array
+    multipliers: Array
+    active: np.ndarray
+    iterations: np.ndarray
+    route: np.ndarray
+
+    @classmethod
+    def blank(cls, B: int, problem: ControlProblem, rows: int, columns: int) -> "_Answer":
+        n, m = problem.n, problem.m
+
+        def nan(*shape: int) -> Array:
+            return np.full((B, *shape), np.nan)
+
+        control = Control(
+            nan(m), np.zeros(B, np.int8), nan(m, n), nan(), nan(n), nan(m, m), cost=nan(), slack=nan()
+        )
+        return cls(
+            control,
+            z=nan(columns),
+            multipliers=nan(rows),
+            active=np.zeros((B, rows), bool),
+            iterations=np.zeros(B, np.int64),
+            route=np.zeros(B, np.int8),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class OnlineExpert:
     """Exact MPC: ``u = u_0`` of the plan that minimises V (see ``ControlProblem``).
 
-    The own solver is a dual active-set method on the least-distance form; labels are computed from
-    the active set alone, to rounding. Value, gradient and Jacobian are those of the piece of the
-    piecewise-affine law that the active set belongs to; ``curvature`` holds the active rows of the
-    stages k >= 1 fixed and leaves the rows of stage 0 out.
+    The own solver finds the active set, and computes the label from the active set alone, to
+    rounding. Value, gradient and Jacobian are those of the piece of the piecewise-affine law that
+    the active set belongs to; ``curvature`` holds the active rows of the stages k >= 1 fixed and leaves
+    the rows of stage 0 out.
 
     Args:
         problem: the control problem.
@@ -53,23 +92,33 @@ class OnlineExpert:
             action, value and cost only.
         soft: weight rho > 0 of an exact L1 penalty on the violation of rows that constrain states
             alone; None keeps them hard. Where a row gives way the status is optimal_inaccurate and
-            ``slack`` says by how much.
-        max_iterations: limit on active-set changes, by default 100 + 10 (rows + inputs).
+            ``slack`` says by how much. Soft problems take the careful route.
+        max_iterations: limit on the active-set changes of the careful route, which is the one taken
+            where a limit is given; by default 100 + 10 (rows + inputs).
+        route: how the own solver finds active sets. 'careful' is a dual method on orthonormal factors,
+            'active_set' the same method on inner products of the rows, 'rounds' exchanges many rows at
+            once; what the last two cannot settle beyond doubt goes to the one before. 'auto' takes rounds
+            where many rows are violated, and single steps elsewhere. ``plan(x).route`` tells what settled
+            a state. 'rounds', 'active_set' and 'auto' give the same labels to the last bit, 'careful'
+            differs where two active sets are valid.
 
     Raises:
-        ValueError: for an unknown solver or soft <= 0, or both a reference solver and soft.
+        ValueError: for an unknown solver or route, soft <= 0, or both a reference solver and soft.
     """
 
     problem: ControlProblem
     solver: str = "auto"
     soft: float | None = None
     max_iterations: int | None = None
-    _form: LeastDistance = field(init=False, repr=False)
+    route: str = "auto"
+    _prepared: Prepared = field(init=False, repr=False)
     _reference: object = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         if self.solver not in _BACK_ENDS:
             raise ValueError(f"solver must be one of {_BACK_ENDS}, got {self.solver!r}")
+        if self.route not in _FIRST:
+            raise ValueError(f"route must be one of {tuple(_FIRST)}, got {self.route!r}")
         if self.soft is not None and not (np.isfinite(self.soft) and self.soft > 0):
             raise ValueError(f"soft, the weight of the penalty, must be positive, got {self.soft}")
         if self.max_iterations is not None and self.max_iterations < 1:
@@ -78,7 +127,7 @@ class OnlineExpert:
             if self.soft is not None:
                 raise ValueError("soft works with the own solver only: leave solver='auto' or soft=None")
             object.__setattr__(self, "_reference", reference_expert(self.problem, self.solver))
-        object.__setattr__(self, "_form", least_distance(self.problem))
+        object.__setattr__(self, "_prepared", prepare(self.problem, self.soft))
 
     def __call__(self, x: ArrayLike) -> Control:
         """Labels of the states ``x (B, n)``."""
@@ -86,53 +135,43 @@ class OnlineExpert:
         if self._reference is not None:
             control: Control = self._reference(states, finite)  # type: ignore[operator]
         else:
-            control = self._solve(states, whole=False)[0]
+            control = self._solve(states, whole=False).control
         return blanked(control, finite)
 
     def plan(self, x: ArrayLike) -> Plan:
         """Whole plans from the states ``x (B, n)``, by the own solver."""
         states, finite = state_rows(self.problem, x)
-        control, z, multipliers, iterations = self._solve(states, whole=True)
-        status = blanked(control, finite).status
-        form, system = self._form, self.problem.system
-        xs, us = form.inputs(system.A, system.B, states, z)
+        answer, form, system = self._solve(states, whole=True), self._prepared.form, self.problem.system
+        status = blanked(answer.control, finite).status
+        xs, us = form.inputs(system.A, system.B, states, answer.z)
         xs[status <= 0], us[status <= 0] = np.nan, np.nan
         scale = np.where(status[:, None] > 0, 2.0, 1.0)
-        return Plan(xs, us, scale * multipliers / form.norms, status, iterations)
+        multipliers = scale * answer.multipliers / form.norms
+        return Plan(xs, us, multipliers, answer.active, status, answer.iterations, answer.route)
 
-    def _upper(self) -> Array:
-        """Bounds on the multipliers of the halved, scaled problem: ``rho |row| / 2``, else infinite."""
-        form = self._form
-        if self.soft is None:
-            return np.full(len(form.w), np.inf)
-        return np.where(form.soft, 0.5 * self.soft * form.norms, np.inf)
+    def _first(self) -> int:
+        """What the kernel tries first."""
+        hard = self.soft is None and self.max_iterations is None and self._prepared.slabs.gram.size > 0
+        return _FIRST[self.route] if hard else CARE
 
-    def _solve(self, x: Array, *, whole: bool) -> tuple[Control, Array, Array, np.ndarray]:
-        form, n, m = self._form, self.problem.n, self.problem.m
-        B, (c, p) = len(x), form.M.shape
-        status, iterations = np.zeros(B, np.int8), np.zeros(B, np.int64)
-        u, dudx, curvature = np.full((B, m), np.nan), np.full((B, m, n), np.nan), np.full((B, m, m), np.nan)
-        value, gradient, cost = np.full(B, np.nan), np.full((B, n), np.nan), np.full(B, np.nan)
-        slack = np.full(B, np.nan)
-        plans = np.full((B, p if whole else 0), np.nan)
-        multipliers = np.full((B, c if whole else 0), np.nan)
-        limit = self.max_iterations or 100 + 10 * (c + p)
-        upper, L0 = self._upper(), np.ascontiguousarray(form.L[0])
-        T0 = np.ascontiguousarray(solve_triangular(L0, np.eye(m), lower=True).T)
-        K0 = np.ascontiguousarray(form.K[0])
+    def _solve(self, x: Array, *, whole: bool) -> _Answer:
+        ready, form, slabs = self._prepared, self._prepared.form, self._prepared.slabs
+        answer = _Answer.blank(len(x), self.problem, *(form.M.shape if whole else (0, 0)))
+        control, quick = answer.control, self._first()
+        limit = self.max_iterations or 100 + 10 * sum(form.M.shape)
 
         def work(start: int, stop: int) -> None:
             label_states(
-                start, stop, x, form.M, form.w, form.E, form.norms, form.stage, upper, K0, T0, L0, form.P0,
-                limit, status, u, dudx, value, gradient, curvature, cost, slack,
-                plans, multipliers, iterations,
+                start, stop, x, slabs.M, ready.ET, slabs.gram, slabs.low, slabs.high, slabs.stage, slabs.slab,
+                slabs.sign, form.M, ready.MT, form.w, form.E, form.norms, ready.upper,
+                ready.K, ready.T, ready.L, form.P0, quick, limit,
+                control.status, control.u, control.dudx, control.value, control.gradient, control.curvature,
+                control.cost, control.slack,
+                answer.z, answer.multipliers, answer.active, answer.iterations, answer.route,
             )  # fmt: skip
 
-        run_blocks(B, work)
-        control = Control(
-            u, status, dudx, value, gradient, curvature, cost, slack if self.soft is not None else None
-        )
-        return control, plans, multipliers, iterations
+        run_blocks(len(x), work)
+        return answer if self.soft is not None else replace(answer, control=replace(control, slack=None))
 
 
 def feasible(problem: ControlProblem, x: ArrayLike) -> np.ndarray:

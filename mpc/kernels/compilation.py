@@ -20,7 +20,7 @@ import llvmlite
 import numba
 import numpy as np
 
-part = numba.njit(nogil=True, error_model="numpy")
+part = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """Decorates a piece of a kernel; it is compiled into each kernel that calls it."""
 
 inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
