@@ -15,6 +15,7 @@ from mpc.kernels.compilation import run_blocks
 from mpc.online import OnlineExpert
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem, stage_rows
+from mpc.rolling import by_loops, first_rows, plant
 from mpc.stages import StageProgram
 from mpc.status import Status
 
@@ -156,10 +157,7 @@ class BarrierExpert:
         The same bits as ``steps`` calls. A loop ends with the first state that is not solved (its status is
         kept) or past the divergence limit. None where a state needs more patience than one call has.
         """
-        E, n = x0.shape
-        x = _nan(E, steps, n)
-        x[:, 0] = x0
-        rows = x.reshape(E * steps, n)
+        rows = first_rows(x0, steps)
         limit = min(_PATIENCE, self.max_iterations)
         control, _, _ = self._solve(rows, self._weights(rows), limit, whole=False, steps=steps, w=w)
         failed = np.flatnonzero((control.status < 0) & (control.status != Status.invalid_input))
@@ -168,7 +166,7 @@ class BarrierExpert:
             if (proof != Status.infeasible).any() and self.max_iterations > _PATIENCE:
                 return None
             control.status[failed[proof == Status.infeasible]] = Status.infeasible
-        return x, control.map(lambda value: value.reshape(E, steps, *value.shape[1:]))
+        return by_loops(rows, control, steps)
 
     def _solve(
         self, x: Array, eta: Array, limit: int, *, whole: bool, steps: int = 1, w: Array | None = None
@@ -179,13 +177,11 @@ class BarrierExpert:
         value, gradient, cost = _nan(count), _nan(count, n), _nan(count)
         plans = _nan(count, N if whole else 0, m)
         labels = (status, u, dudx, value, gradient, curvature, cost, plans, iterations)
-        system = self.problem.system
-        disturbance = np.empty((0, n)) if w is None else np.array(w.reshape(-1, n))
-        plant = (steps, np.array(system.A), np.array(system.B), disturbance, self.problem.divergence_limit)
+        loops = plant(self.problem, steps, w)
 
         def work(start: int, stop: int) -> None:
             label_states(
-                start * steps, stop * steps, x, eta, plant, self._program.arrays,
+                start * steps, stop * steps, x, eta, loops, self._program.arrays,
                 scratch_for(n, m, N, c), limit, labels,
             )  # fmt: skip
 

@@ -13,6 +13,7 @@ from mpc.kernels.exact import CARE, CHOICE, ROUNDS, STEPS, label_states
 from mpc.prepared import Prepared, prepare
 from mpc.problem import ControlProblem
 from mpc.reference import reference_expert
+from mpc.rolling import by_loops, first_rows, plant
 from mpc.status import Status
 
 _BACK_ENDS = ("auto", "osqp", "cvxpy")
@@ -149,28 +150,40 @@ class OnlineExpert:
         multipliers = scale * answer.multipliers / form.norms
         return Plan(xs, us, multipliers, answer.active, status, answer.iterations, answer.route)
 
+    def roll_out(self, x0: Array, steps: int, w: Array | None) -> tuple[Array, Control] | None:
+        """Closed loops from ``x0 (E, n)`` in one call: states ``(E, steps, n)`` and labels.
+
+        None for a back end. The same bits as ``steps`` calls. A loop ends with the first state without a label (its status is
+        kept) or past the divergence limit.
+        """
+        if self._reference is not None:
+            return None
+        x = first_rows(x0, steps)
+        return by_loops(x, self._solve(x, whole=False, steps=steps, w=w).control, steps)
+
     def _first(self) -> int:
         """What the kernel tries first."""
         hard = self.soft is None and self.max_iterations is None and self._prepared.slabs.gram.size > 0
         return _FIRST[self.route] if hard else CARE
 
-    def _solve(self, x: Array, *, whole: bool) -> _Answer:
+    def _solve(self, x: Array, *, whole: bool, steps: int = 1, w: Array | None = None) -> _Answer:
         ready, form, slabs = self._prepared, self._prepared.form, self._prepared.slabs
         answer = _Answer.blank(len(x), self.problem, *(form.M.shape if whole else (0, 0)))
         control, quick = answer.control, self._first()
         limit = self.max_iterations or 100 + 10 * sum(form.M.shape)
+        loops = plant(self.problem, steps, w)
 
         def work(start: int, stop: int) -> None:
             label_states(
-                start, stop, x, slabs.M, ready.ET, slabs.gram, slabs.low, slabs.high, slabs.stage, slabs.slab,
-                slabs.sign, form.M, ready.MT, form.w, form.E, form.norms, ready.upper,
-                ready.K, ready.T, ready.L, form.P0, quick, limit,
+                start * steps, stop * steps, x, loops, slabs.M, ready.ET, slabs.gram, slabs.low, slabs.high,
+                slabs.stage, slabs.slab, slabs.sign, form.M, ready.MT, form.w, form.E, form.norms,
+                ready.upper, ready.K, ready.T, ready.L, form.P0, quick, limit,
                 control.status, control.u, control.dudx, control.value, control.gradient, control.curvature,
                 control.cost, control.slack,
                 answer.z, answer.multipliers, answer.active, answer.iterations, answer.route,
             )  # fmt: skip
 
-        run_blocks(len(x), work)
+        run_blocks(len(x) // steps, work)
         return answer if self.soft is not None else replace(answer, control=replace(control, slack=None))
 
 

@@ -118,18 +118,22 @@ def test_rollouts_check_their_last_state_and_survive_a_round_trip():
         np.testing.assert_array_equal(both.arrays()[name], value)
 
 
+ROLLING = [BarrierExpert(PROBLEM, 1e-3), OnlineExpert(PROBLEM), OnlineExpert(PROBLEM, soft=5.0)]
+
+
+@pytest.mark.parametrize("expert", ROLLING, ids=["barrier", "exact", "soft"])
 @pytest.mark.parametrize("disturbed", [False, True])
-def test_an_expert_that_rolls_out_gives_the_bits_of_step_by_step(disturbed):
+def test_an_expert_that_rolls_out_gives_the_bits_of_step_by_step(expert, disturbed):
     """Loops that last, that end without a plan, and that start there, more of them than lanes."""
-    expert = BarrierExpert(PROBLEM, 1e-3)
     rng = np.random.default_rng(5)
     x0 = np.concatenate([rng.uniform(-6, 6, (40, 2)) * [1.0, 0.4], [[9.0, 9.0], [0.0, 0.0]]])
     w = 1.5 * rng.uniform(-1, 1, (len(x0), 15, 2)) if disturbed else None
     at_once = simulate(PROBLEM, expert, x0, 15, disturbance=w)
     by_steps = simulate(PROBLEM, expert.__call__, x0, 15, disturbance=w)
-    assert (at_once.length == 0).any()
     assert (at_once.length == 15).sum() >= 10
-    assert ((at_once.length > 0) & (at_once.length < 15)).any() == disturbed
+    if expert is not ROLLING[2]:  # softened, there is a plan from everywhere
+        assert (at_once.length == 0).any()
+        assert ((at_once.length > 0) & (at_once.length < 15)).any() == disturbed
     for name, value in by_steps.arrays().items():
         np.testing.assert_array_equal(at_once.arrays()[name], value, err_msg=name)
     assert at_once.arrays().keys() == by_steps.arrays().keys()
@@ -141,10 +145,11 @@ def test_a_rolled_out_loop_keeps_the_state_that_passed_the_divergence_limit():
     )
     w = np.zeros((3, 4, 1))
     w[1, 1], w[2, 3] = 500.0, 500.0
-    expert, x0 = BarrierExpert(problem, 0.1), [[0.5], [0.2], [0.1]]
-    at_once = simulate(problem, expert, x0, 4, disturbance=w)
-    by_steps = simulate(problem, expert.__call__, x0, 4, disturbance=w)
-    assert at_once.length.tolist() == [4, 2, 4]
-    assert at_once.x[1, 2, 0] > 400
-    for name, value in by_steps.arrays().items():
-        np.testing.assert_array_equal(at_once.arrays()[name], value, err_msg=name)
+    for expert in (BarrierExpert(problem, 0.1), OnlineExpert(problem)):
+        x0 = [[0.5], [0.2], [0.1]]
+        at_once = simulate(problem, expert, x0, 4, disturbance=w)
+        by_steps = simulate(problem, expert.__call__, x0, 4, disturbance=w)
+        assert at_once.length.tolist() == [4, 2, 4]
+        assert at_once.x[1, 2, 0] > 400
+        for name, value in by_steps.arrays().items():
+            np.testing.assert_array_equal(at_once.arrays()[name], value, err_msg=name)

@@ -24,6 +24,7 @@ import numpy as np
 from mpc.kernels.compilation import inlined, kernel, part
 from mpc.kernels.lane_algebra import BROAD, TALL, whole
 from mpc.kernels.lanes import WIDTH, absolute, aligned, any_lane, lanes, least, load, most, select, store
+from mpc.kernels.plant import PLANT, follow
 from mpc.kernels.riccati import factorise, newton, slope
 
 OPTIMAL, ITERATION_LIMIT, BROKEN, INVALID = 2, -3, -4, -5
@@ -233,24 +234,6 @@ def _lqr_plan(x0, eta, rollout, reach, h, curvature, plan, free):
 
 
 @part
-def _follow(t, x, u, A, B, w, bound):
-    """Put ``x[t+1] = A x[t] + B u[t] + w[t]``, summed as ``LinearSystem.step`` does; True if in bounds."""
-    inside = True
-    for i in range(x.shape[1]):
-        free, forced = 0.0, 0.0
-        for j in range(x.shape[1]):
-            free += x[t, j] * A[i, j]
-        for j in range(u.shape[1]):
-            forced += u[t, j] * B[i, j]
-        following = free + forced
-        if w.shape[0] > 0:
-            following += w[t, i]
-        x[t + 1, i] = following
-        inside = inside and abs(following) <= bound
-    return inside
-
-
-@part
 def _extract(t, lane, z, dz, F, S, p, u0, dudx, gradient, curvature, plans):
     """The label of a finished lane, from the factors of stage 0 and the last Newton step."""
     m, n = dudx.shape[1], dudx.shape[2]
@@ -280,7 +263,6 @@ _DATA = (
     " i8[::1], i8[::1], i8[::1], f8[::1], i8[::1], i8[::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1],"
     " f8[:,::1], f8[::1]))"
 )
-_PLANT = "Tuple((int64, f8[:,::1], f8[:,::1], f8[:,::1], float64))"
 _SCRATCH = (
     "Tuple((f8[:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,:,::1], f8[:,:,::1], f8[:,:,::1], f8[:,:,::1],"
     " f8[:,:,::1], f8[:,:,::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], f8[:,::1]))"
@@ -290,13 +272,11 @@ _LABELS = (
 )
 
 
-@kernel(f"void(int64, int64, f8[:,::1], f8[::1], {_PLANT}, {_DATA}, {_SCRATCH}, int64, {_LABELS})")
+@kernel(f"void(int64, int64, f8[:,::1], f8[::1], {PLANT}, {_DATA}, {_SCRATCH}, int64, {_LABELS})")
 def label_states(first, stop, x, etas, plant, data, scratch, limit, labels):
     """Solve and label the states ``x[first:stop]`` with barrier weights ``etas``, or closed loops of them.
 
-    ``plant`` is ``(steps, A, B, w, bound)``. Where steps > 1 every stretch of that many rows is a closed
-    loop: its first row is given, and each solved state is followed by the one that its input and ``w``
-    (as many rows as x, or none) lead to, until one is not solved or leaves ``|x_i| <= bound``.
+    ``plant`` makes closed loops of them (``mpc.kernels.plant``).
 
     ``data`` comes from ``mpc.stages.StageProgram``, ``scratch`` from
     ``scratch_for``. ``labels`` are arrays over all states: status, u0, dudx, value, gradient, curvature,
@@ -396,7 +376,7 @@ def label_states(first, stop, x, etas, plant, data, scratch, limit, labels):
                 if (
                     outcome[lane] == OPTIMAL
                     and (t + 1) % steps
-                    and _follow(t, x, u0, A, B, disturbance, bound)
+                    and follow(t, x, u0, A, B, disturbance, bound)
                 ):
                     outcome[lane] = _FOLLOWS
         if not remaining:

@@ -21,8 +21,10 @@ from mpc.kernels.pieces import (
     held_curvature,
     solve_upper,
 )
+from mpc.kernels.plant import PLANT, follow
 from mpc.kernels.proposals import ALONE, NO_PLAN, UNDECIDED, VALID, place_slabs, rounds, single_steps
 
+INVALID = -5
 BY_ROUNDS, BY_STEPS, BY_CARE = 1, 2, 3  # how a state was settled
 CARE, STEPS, CHOICE, ROUNDS = 0, 1, 2, 3  # what is tried first
 _MANY_VIOLATED = 10  # from so many violated bounds on rounds beat single steps
@@ -147,17 +149,17 @@ def _yield(x, M, E, b, tolerance, norms, upper, place, T0, zu, z, u, gradient):
 
 
 @kernel(
-    "void(int64, int64, f8[:,::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1], i8[::1],"
-    " i1[::1], f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1],"
+    f"void(int64, int64, f8[:,::1], {PLANT}, f8[:,::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1],"
+    " i8[::1], i1[::1], f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1],"
     " f8[:,::1], f8[:,::1], int64, int64, i1[::1], f8[:,::1], f8[:,:,::1], f8[::1], f8[:,::1],"
     " f8[:,:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1], b1[:,::1], i8[::1], i1[::1])"
 )
 def label_states(
-    start, stop, x, SM, SET, gram, low, high, stage, slab, sign, M, MT, w, E, norms, upper, K0, T0, L0, P0,
-    quick, limit, status, u, dudx, value, gradient, curvature, cost, slack,
+    start, stop, x, plant, SM, SET, gram, low, high, stage, slab, sign, M, MT, w, E, norms, upper,
+    K0, T0, L0, P0, quick, limit, status, u, dudx, value, gradient, curvature, cost, slack,
     plans, multipliers, active, iterations, route,
 ):  # fmt: skip
-    """Solve and label those of the states ``x[start:stop]`` whose status is 0.
+    """Solve and label the states ``x[start:stop]``, or closed loops of them (``plant``).
 
     ``S`` marks the arrays of ``Slabs``, ``T`` a transpose; ``quick`` is what is tried first. ``plans``,
     ``multipliers`` and ``active`` may have no columns. For an infeasible state ``multipliers`` holds a
@@ -174,11 +176,12 @@ def label_states(
     R, basis, rows = np.zeros((p, p)), np.empty((p, p)), np.empty((p, p + n + 1))
     Y, inner, offset = np.empty((p, n + 1 + m)), np.empty((m, n + 1)), np.empty(m)
     square, half = np.empty((m, m)), np.empty((m, m))
-    for s in range(start, stop):
-        if status[s] != 0:
-            continue
+    steps, A, B, disturbance, bound_of_states = plant
+    s, following = start, start + steps
+    while s < stop:
         if not np.isfinite(x[s]).all():
-            status[s] = -5
+            status[s] = INVALID
+            s, following = following, following + steps
             continue
         outcome, q, used, least, softened = UNDECIDED, 0, 0, 0.0, False
         if quick:
@@ -254,3 +257,8 @@ def label_states(
                             if order[k] == slab[i]:
                                 multipliers[s, i] = max(-nu[k] if sign[i] > 0 else nu[k], 0.0)
         status[s] = outcome
+        goes_on = outcome > 0 and (s + 1) % steps != 0
+        if goes_on and follow(s, x, u, A, B, disturbance, bound_of_states):
+            s += 1
+        else:
+            s, following = following, following + steps
