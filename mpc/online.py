@@ -153,8 +153,8 @@ class OnlineExpert:
     def roll_out(self, x0: Array, steps: int, w: Array | None) -> tuple[Array, Control] | None:
         """Closed loops from ``x0 (E, n)`` in one call: states ``(E, steps, n)`` and labels.
 
-        None for a back end. The same bits as ``steps`` calls. A loop ends with the first state without a label (its status is
-        kept) or past the divergence limit.
+        None for a back end. The same bits as ``steps`` calls. A loop ends with the first state without a
+        label (its status is kept) or past the divergence limit.
         """
         if self._reference is not None:
             return None
