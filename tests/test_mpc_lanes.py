@@ -8,7 +8,6 @@ import numba
 import numpy as np
 import pytest
 
-from mpc.kernels.compilation import part
 from mpc.kernels.lane_algebra import BROAD, TALL, add_transposed, eliminate, product, whole
 from mpc.kernels.lanes import (
     ALIGNMENT,
@@ -24,6 +23,9 @@ from mpc.kernels.lanes import (
     select,
     store,
 )  # fmt: skip
+
+called = numba.njit(error_model="numpy")
+"""As ``part``, but to be called from Python."""
 
 ODD = np.array([1.5, -2.0, 0.0, -0.0, np.inf, -np.inf, np.nan, 1e-310])
 
@@ -44,7 +46,7 @@ def odd_pairs() -> np.ndarray:
     return out
 
 
-@part
+@called
 def _operate(pairs, out):
     for i in range(pairs.shape[0]):
         a, b = load(pairs, i, 0), load(pairs, i, 1)
@@ -80,7 +82,7 @@ def test_operations_are_those_of_numpy_lane_by_lane():
         np.testing.assert_array_equal(np.signbit(out[:, i]), np.signbit(values), err_msg=str(i))
 
 
-@part
+@called
 def _any_above(values, limit):
     return any_lane(load(values, 0) > limit)
 
@@ -104,7 +106,7 @@ def test_arrays_start_on_a_cache_line():
 def test_load_asks_for_an_index_of_every_axis_but_the_last():
     if numba.config.DISABLE_JIT:
         pytest.skip("typing errors need the compiler")
-    bad = part(lambda a: load(a, 0))
+    bad = called(lambda a: load(a, 0))
     with pytest.raises(numba.TypingError, match="an index for every axis but the last"):
         bad(aligned(2, 2, WIDTH))
 
@@ -119,7 +121,7 @@ def test_a_bad_width_is_refused(text, monkeypatch):
 # Products of whole tiles.
 
 
-@part
+@called
 def _products(Y, X, F, C, count, full, lower, y0, rows, x0, columns):
     product(Y, X, F, C, count, full, y0, rows, x0, columns, False)
     product(Y, X, F, C, count, lower, y0, rows, x0, columns, True)
@@ -138,7 +140,7 @@ def test_products_are_those_of_einsum(n, m):
     np.testing.assert_allclose(lower[below], expected[below], atol=1e-12)
 
 
-@part
+@called
 def _add_transposed(X, p, out, columns):
     add_transposed(X, p, out, columns)
 
@@ -153,7 +155,7 @@ def test_a_matrix_times_lanes_is_added(rows, columns):
     np.testing.assert_allclose(out[:columns], expected, atol=1e-13)
 
 
-@part
+@called
 def _eliminate(S, F, pivots, size, definite):
     store(definite, eliminate(S, F, pivots, size), 0)
 

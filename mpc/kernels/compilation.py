@@ -21,7 +21,7 @@ import numba
 import numpy as np
 
 part = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Decorates a piece of a kernel; it is compiled into each kernel that calls it."""
+"""Decorates a piece of a kernel: compiled into each kernel that calls it, never to be called from Python."""
 
 inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 """Decorates a piece so short that a call would cost as much as it does."""
