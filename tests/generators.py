@@ -12,7 +12,7 @@ from mpc.closed_loop import simulate
 from mpc.condense import condense
 from mpc.online import feasible
 from mpc.polytope import Polytope
-from mpc.problem import ControlProblem, stage_rows
+from mpc.problem import ControlProblem
 from mpc.qp import QP, Solution
 from mpc.rollouts import Rollouts
 from mpc.seeds import seed_for
@@ -166,56 +166,6 @@ def dense_barrier(
     phi = h - form.G @ U
     value = 0.5 * U @ form.H @ U + x0 @ form.F @ U + x0 @ form.Y @ x0
     return U, value - eta * (np.log(phi).sum() - d @ U)
-
-
-def precise_barrier(problem: ControlProblem, x0: Array, eta: float, U: Array) -> tuple[Array, Array]:
-    """``U`` and ``dU/dx0`` of the barrier problem by Newton's method in extended precision.
-
-    Starts from a good ``U``. The condensed matrices are formed in extended precision too, for on unstable
-    plants their rounding alone moves the optimum.
-    """
-    wide = np.longdouble
-    A, B = problem.system.A.astype(wide), problem.system.B.astype(wide)
-    N, n, m = problem.N, problem.n, problem.m
-    Phi, Gamma = np.eye(n, dtype=wide), np.zeros((n, N * m), wide)
-    H, F = np.kron(np.eye(N), 2 * problem.R).astype(wide), np.zeros((n, N * m), wide)
-    G, E, w = [], [], []
-    for k in range(N + 1):
-        C, D, bound = (part.astype(wide) for part in stage_rows(problem, k))
-        rows = C @ Gamma
-        if k < N:
-            rows[:, k * m : (k + 1) * m] += D
-        if k > 0:
-            weight = (problem.Q if k < N else problem.Qf).astype(wide)
-            H, F = H + 2 * Gamma.T @ weight @ Gamma, F + 2 * Phi.T @ weight @ Gamma
-        G, E, w = [*G, rows], [*E, -C @ Phi], [*w, bound]
-        Phi, Gamma = A @ Phi, A @ Gamma
-        if k < N:
-            Gamma[:, k * m : (k + 1) * m] += B
-    G, E, w = np.vstack(G), np.vstack(E), np.concatenate(w)
-    U, d = U.astype(wide), -G.T @ (1 / w)
-    for _ in range(60):
-        phi = w + E @ x0.astype(wide) - G @ U
-        hessian = H + eta * (G / phi[:, None] ** 2).T @ G
-        step = gauss(hessian, -(H @ U + F.T @ x0.astype(wide) + eta * (G.T @ (1 / phi) + d)))
-        reach = np.max(G @ step / phi)
-        U = U + step * min(wide(1), wide(0.9) / max(reach, wide(1e-30)))
-        if np.abs(G @ step / phi).max() < 1e-15:
-            break
-    slope = gauss(hessian, -F.T + eta * (G / phi[:, None] ** 2).T @ E)
-    return U, slope
-
-
-def gauss(M: Array, right: Array) -> Array:
-    """``M^-1 right`` for a positive definite M in any precision: elimination without pivots."""
-    M, right = M.copy(), right.copy()
-    for i in range(len(M)):
-        factor = M[i + 1 :, i] / M[i, i]
-        M[i + 1 :] -= factor[:, None] * M[i]
-        right[i + 1 :] -= np.multiply.outer(factor, right[i])
-    for i in reversed(range(len(M))):
-        right[i] = (right[i] - M[i, i + 1 :] @ right[i + 1 :]) / M[i, i]
-    return right
 
 
 def _strictly_feasible(G: Array, h: Array, first: Array | None) -> Array:

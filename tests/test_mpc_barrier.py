@@ -4,7 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
-from generators import VARIANTS, asymmetric, dense_barrier, feasible_states, precise_barrier, scalar
+from extended_precision import labels_of, needs_extended_precision
+from generators import VARIANTS, asymmetric, dense_barrier, feasible_states, scalar
 
 from mpc import catalogue
 from mpc.barrier import BarrierExpert, recentring
@@ -63,21 +64,19 @@ def test_labels_equal_a_dense_newton_solution(build, eta):
 def is_precise(name: str, eta: float, count: int) -> None:
     """u_0 to 1e-10; the Jacobian to 1e-7 of its largest entry, less where rounding has to be paid for:
     rows of weight ``lambda^2 / eta`` beside costs of order one cost as many digits as their ratio has."""
-    if np.finfo(np.longdouble).eps > 1e-18:
-        pytest.skip("no extended precision on this processor")
     problem = VARIANTS[name]()
     x = feasible_states(problem, count, "precise")
     control = BarrierExpert(problem, eta)(x)
     assert (control.status == Status.optimal).all()
     assert control.dudx is not None
     for i in range(len(x)):
-        U, slope = precise_barrier(problem, x[i], eta, dense_barrier(problem, x[i], eta)[0])
-        np.testing.assert_allclose(control.u[i], U[: problem.m].astype(float), atol=1e-10, rtol=1e-10)
-        exact = slope[: problem.m].astype(float)
-        size = np.abs(exact).max()
-        np.testing.assert_allclose(control.dudx[i], exact, atol=size * (1e-7 if eta >= 1e-2 else 1e-4))
+        exact = labels_of(problem, x[i], eta)
+        np.testing.assert_allclose(control.u[i], exact.u, atol=1e-10, rtol=1e-10)
+        size = np.abs(exact.dudx).max()
+        np.testing.assert_allclose(control.dudx[i], exact.dudx, atol=size * (1e-7 if eta >= 1e-2 else 1e-4))
 
 
+@needs_extended_precision
 @pytest.mark.parametrize("eta", [1e-6, 1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("name", ["double_integrator", "asymmetric", "afti16", "random_4_2"])
 def test_labels_equal_newton_in_extended_precision(name, eta):
@@ -87,6 +86,7 @@ def test_labels_equal_newton_in_extended_precision(name, eta):
 SHORT = [name for name, build in VARIANTS.items() if build().N * build().m <= 40]
 
 
+@needs_extended_precision
 @pytest.mark.full
 @pytest.mark.parametrize("eta", [1e-6, 1e-4, 1e-2, 1.0, 1e3])
 @pytest.mark.parametrize("name", SHORT)

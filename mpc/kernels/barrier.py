@@ -341,7 +341,9 @@ def label_states(first, stop, x, etas, plant, data, scratch, limit, labels):
             dz, eta, offset, start, place, coefficient, s, lam, residual, inverse, aim
         )
         inner = held > 0.0
-        close = inner & (gap <= 1e-6 * eta) & (move <= 1e-6)
+        # Steps this short square from one to the next, so four in a row are as short as rounding lets them
+        # be: a slack of 1e-11 beside numbers of order one has only a few digits.
+        close = inner & (gap <= 1e-6 * eta) & (move <= 1e-3)
         count = select(close, load(settled) + 1.0, 0.0)
         store(settled, count)
         done = close & (gap <= 1e-8 * eta) & (move <= 1e-8) | (count >= 4.0)
