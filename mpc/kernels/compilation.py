@@ -1,8 +1,9 @@
 """How kernels are compiled, cached on disk, and run over a batch by several threads.
 
-Compiled code lives in a folder named after a hash of every kernel source and of the versions that
-made it, so a changed kernel can never meet stale code. Kernels carry one explicit signature each,
-so processes that compile at the same time write the same entry.
+Compiled code lives in a folder named after a hash of every kernel source, of the versions that made it
+and of the processor that it is for, so a changed kernel can never meet stale code, nor a processor that of
+another one that shares the home. Kernels carry one explicit signature each, so processes that compile at
+the same time write the same entry.
 """
 
 import hashlib
@@ -19,6 +20,9 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+from numba.core.registry import cpu_target
+
+from mpc.kernels.lanes import WIDTH
 
 part = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """Decorates a piece of a kernel: compiled into each kernel that calls it, never to be called from Python."""
@@ -27,23 +31,36 @@ inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 """Decorates a piece so short that a call would cost as much as it does."""
 
 
-@cache
-def cache_folder() -> Path:
-    """The first writable of $CENTRALPATH_CACHE, the user's cache and the temporary folder."""
+def _digest() -> str:
+    """What compiled code depends on: sources as Numba tells them apart, versions, processor and options.
+
+    The width of a vector is no part of a kernel's signature, and Numba numbers the files of two processors
+    in one index, where both may take the same number at the same time: each must have a folder of its own.
+    """
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(f"{source} {source.stat().st_mtime_ns}".encode())
         digest.update(source.read_bytes())
     for version in (numba.__version__, np.__version__, llvmlite.__version__, platform.python_version()):
         digest.update(version.encode())
-    digest.update(
-        f"boundscheck={numba.config.BOUNDSCHECK} lanes={os.environ.get('CENTRALPATH_LANES')}".encode()
-    )
+    digest.update(repr(cpu_target.target_context.codegen().magic_tuple()).encode())
+    digest.update(f"boundscheck={numba.config.BOUNDSCHECK} lanes={WIDTH}".encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def cache_folder() -> Path:
+    """The first writable of $CENTRALPATH_CACHE, the user's cache and the temporary folder."""
+    digest = _digest()
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    roots = [os.environ.get("CENTRALPATH_CACHE"), home, f"{tempfile.gettempdir()}/{os.getuid()}"]
-    for root in filter(None, roots):
-        folder = Path(root) / "centralpath" / "kernels" / digest.hexdigest()[:16]
+    temporary = f"{tempfile.gettempdir()}/{os.getuid()}"
+    for root in filter(None, (os.environ.get("CENTRALPATH_CACHE"), home, temporary)):
+        folder = Path(root) / "centralpath" / "kernels" / digest
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            # Anyone may make that folder in the temporary one, and who owns it can put any code into it.
+            if root == temporary and os.stat(root).st_uid != os.getuid():
+                continue
             with tempfile.TemporaryFile(dir=folder):
                 return folder
         except OSError:
