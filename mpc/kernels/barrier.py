@@ -104,7 +104,7 @@ def _targets(mean, eta, inner, step, last, mean_change, largest):
     target = select(stuck, most(eta, select(inner, mean, 3.0 * mean)), target)
     near = inner & (mean <= 3.0 * eta)
     target = select(near, eta, target)
-    trusted = (near & (largest <= eta)) | (~near & (step > 0.1))
+    trusted = (near & (largest <= 0.25 * eta)) | (~near & (step > 0.1))
     return target, 10.0 * most(target, mean), select(trusted, lanes(1.0), 0.0)
 
 
@@ -343,7 +343,7 @@ def label_states(first, stop, x, etas, plant, data, scratch, limit, labels):
         inner = held > 0.0
         # Steps this short square from one to the next, so four in a row are as short as rounding lets them
         # be: a slack of 1e-11 beside numbers of order one has only a few digits.
-        close = inner & (gap <= 1e-6 * eta) & (move <= 1e-3)
+        close = inner & (gap <= 1e-6 * eta) & (move <= 1e-2)
         count = select(close, load(settled) + 1.0, 0.0)
         store(settled, count)
         done = close & (gap <= 1e-8 * eta) & (move <= 1e-8) | (count >= 4.0)
