@@ -53,8 +53,9 @@ class BarrierExpert:
         positive_number("eta", self.eta, "for the exact law use Online()")
         if self.max_iterations < 1:
             raise ValueError(f"max_iterations must be at least 1, got {self.max_iterations}")
-        object.__setattr__(self, "_program", StageProgram.of(self.problem, recentring(self.problem)))
-        object.__setattr__(self, "_form", least_distance(self.problem))
+        recentre, form = recentring(self.problem), least_distance(self.problem)
+        object.__setattr__(self, "_program", StageProgram.of(self.problem, form, recentre))
+        object.__setattr__(self, "_form", form)
 
     def __call__(self, x: ArrayLike) -> Control:
         """Labels of the states ``x (B, n)``; infeasible where no strictly feasible plan exists."""

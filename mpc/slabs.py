@@ -21,7 +21,6 @@ class Slabs:
     Args:
         M, E: directions ``(g, N m)`` and ``(g, n)``, rows of ``LeastDistance`` or minus such rows.
         low, high: bounds ``(g,)``, infinite where a direction is bounded on one side only.
-        above, below: which row of ``LeastDistance`` is the upper and the lower bound ``(g,)``, -1: none.
         slab, sign: slab of each row of ``LeastDistance`` ``(c,)`` and its side, 1 above, -1 below.
         stage: prediction stage ``(g,)``.
         gram: ``M M'`` ``(g, g)``; empty where there are too many slabs to keep it.
@@ -31,8 +30,6 @@ class Slabs:
     E: Array
     low: Array
     high: Array
-    above: np.ndarray
-    below: np.ndarray
     slab: np.ndarray
     sign: np.ndarray
     stage: np.ndarray
@@ -54,4 +51,4 @@ def slabs(form: LeastDistance) -> Slabs:
     slab, sign = np.empty(len(rows), np.int64), np.ones(len(rows), np.int8)
     paired = below >= 0
     slab[above], slab[below[paired]], sign[below[paired]] = np.arange(len(above)), np.flatnonzero(paired), -1
-    return Slabs(M, E, low, form.w[above], above, below, slab, sign, form.stage[above], gram)
+    return Slabs(M, E, low, form.w[above], slab, sign, form.stage[above], gram)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpc.arrays import Array
-from mpc.condense import least_distance
+from mpc.condense import LeastDistance
 from mpc.kernels.lane_algebra import BROAD, TALL, whole
 from mpc.problem import ControlProblem, stage_rows
 
@@ -30,14 +30,13 @@ class StageProgram:
     arrays: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, problem: ControlProblem, recentre: Array) -> "StageProgram":
-        """Write a problem out."""
+    def of(cls, problem: ControlProblem, form: LeastDistance, recentre: Array) -> "StageProgram":
+        """Write out a problem whose least-distance form is at hand."""
         n, m, N = problem.n, problem.m, problem.N
         stages = [stage_rows(problem, k) for k in range(N + 1)]
         rows = [np.hstack([D, C]) for C, D, _ in stages]
         h = np.concatenate([d for _, _, d in stages])
         offset = np.cumsum([0, *map(len, rows)])
-        form = least_distance(problem)
         plan = _lqr_plan(problem, form.K)
         values = np.hstack([plan[:, k] @ rows[k].T for k in range(N + 1)])
         plan[:, 0, m:] = 0.0  # the kernel puts x_0 itself

@@ -276,11 +276,9 @@ _LABELS = (
 def label_states(first, stop, x, etas, plant, data, scratch, limit, labels):
     """Solve and label the states ``x[first:stop]`` with barrier weights ``etas``, or closed loops of them.
 
-    ``plant`` makes closed loops of them (``mpc.kernels.plant``).
-
-    ``data`` comes from ``mpc.stages.StageProgram``, ``scratch`` from
-    ``scratch_for``. ``labels`` are arrays over all states: status, u0, dudx, value, gradient, curvature,
-    cost, plans ``(B, N or 0, m)``, iterations.
+    ``plant`` makes the loops (``mpc.kernels.plant``), ``data`` comes from ``mpc.stages.StageProgram``,
+    ``scratch`` from ``scratch_for``. ``labels`` are arrays over all states: status, u0, dudx, value,
+    gradient, curvature, cost, plans ``(B, N or 0, m)``, iterations.
     """
     (
         AB, BA, cut, term_row, term_column, term_source, term_factor, hessian_start, hessian_place,
