@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PAGE = "index.html"
 # Arrays no figure draws; a chunk's parameters can be large.
-_UNUSED = (".params", "params.", "history.")
+_UNUSED = ("params.", "history.loss")
 _VERDICT_CLASS = {"holds": "holds", "fails": "fails"}
 
 

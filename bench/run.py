@@ -7,6 +7,7 @@ largest number, the expert's smoothness) is done once for the chunk.
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,16 +40,20 @@ def run(chunk: Chunk) -> Outcomes:
     Raises:
         ValueError: if the expert cannot demonstrate, or the options do not fit the system.
     """
-    clock = [time.perf_counter()]
     first = chunk.members[0]
     problem = first.problem()
     expert = first.expert.build(problem)
+    started = time.perf_counter()
     demonstrations = demonstrations_of(chunk, problem, expert)
-    clock.append(time.perf_counter())
+    demonstrated = time.perf_counter()
+    observer = _CostObserver(
+        Reference.of(problem, expert, first.system_name, first.test_episodes, first.steps)
+    )
+    reference = observer.reference
     population = [Member(demonstrations[m.rep, m.demonstrations].rollouts, m.rep) for m in chunk.members]
-    trained = train(problem, first.learner, population)
-    clock.append(time.perf_counter())
-    reference = Reference.of(problem, expert, first.system_name, first.test_episodes, first.steps)
+    training = time.perf_counter()
+    trained = train(problem, first.learner, population, observe=observer)
+    training = time.perf_counter() - training - observer.seconds
     learned = unfold(evaluate(problem, trained, reference.x0, first.steps), len(chunk.members))
     actions = _on_expert_states(trained, reference.cloned)
     smoothness = expert_smoothness(problem, expert)
@@ -64,12 +69,30 @@ def run(chunk: Chunk) -> Outcomes:
         }
         for k, member in enumerate(chunk.members)
     ]
-    clock.append(time.perf_counter())
-    timings = np.diff(clock) / len(rows)
-    names = ("seconds_demonstrate", "seconds_train", "seconds_evaluate")
-    rows = [{**row, **dict(zip(names, timings.tolist(), strict=True))} for row in rows]
+    seconds = {
+        "seconds_demonstrate": demonstrated - started,
+        "seconds_train": training,
+        "seconds_evaluate": time.perf_counter() - demonstrated - training,
+    }
+    rows = [row | {name: value / len(rows) for name, value in seconds.items()} for row in rows]
     arrays = _arrays(chunk, reference, trained, learned) | _landscape(chunk, reference, trained)
     return Outcomes(rows, arrays, _metadata(chunk, problem))
+
+
+@dataclass
+class _CostObserver:
+    """J of the policies' closed loops from each test state ``(K, E)``, and the seconds spent on it."""
+
+    reference: Reference
+    seconds: float = 0.0
+
+    def __call__(self, trained: Trained) -> Array:
+        started = time.perf_counter()
+        problem, exact = self.reference.problem, self.reference.exact
+        rollouts = evaluate(problem, trained, self.reference.x0, exact.steps)
+        cost = metrics.episode_cost(problem, rollouts).reshape(trained.members, -1)
+        self.seconds += time.perf_counter() - started
+        return cost
 
 
 def demonstrations_of(
@@ -107,6 +130,7 @@ def _arrays(
 ) -> dict[str, np.ndarray]:
     """What the figures of a report need of each experiment, and its weights."""
     out: dict[str, np.ndarray] = {}
+    cost = np.asarray(trained.history.observed)
     tensors = {name: value.numpy() for name, value in {**trained.params, **trained.buffers}.items()}
     for k, member in enumerate(chunk.members):
         rollouts = learned[k]
@@ -118,6 +142,8 @@ def _arrays(
             "history.steps": trained.history.steps[k],
             "history.loss": trained.history.loss[k],
             "history.validation": trained.history.validation[k],
+            "history.cost": cost[k],
+            "exact_cost": reference.exact_cost,
             **{f"params.{name}": value[k] for name, value in tensors.items()},
         }
         out |= {f"{member.key()}/{name}": value for name, value in named.items()}

@@ -19,6 +19,7 @@ from imitation.policies.contract import Tensors
 from imitation.population import forward, stacked
 from imitation.samples import Samples, minibatches, split
 from imitation.trained import History, Trained
+from mpc.arrays import Array
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
 from mpc.seeds import integer_seed
@@ -27,6 +28,9 @@ _POINTS = 20  # entries of the history
 
 Progress = Callable[[int, int], None]
 """``progress(steps done, steps in all)``, called about a hundred times."""
+
+Observer = Callable[[Trained], Array]
+"""``(K', ...)`` of the policies of K' members that train together, as they are now; it must not keep them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ def train(
     learner: LearnerConfig,
     members: Sequence[Member],
     progress: Progress | None = None,
+    observe: Observer | None = None,
 ) -> Trained:
     """Clone the demonstrations of each member; member k of the result belongs to ``members[k]``.
 
@@ -66,6 +71,10 @@ def train(
     ``('weights', architecture, rep)``, minibatches from ``('batches', rep)``. A member whose training
     diverges ends with non-finite weights and does not touch the others. Runs on as many torch threads
     as the caller has set.
+
+    Args:
+        observe: asked at each point of the history about the policies as they would be deployed then, for
+            instance what their closed loops cost; the answers are ``history.observed``.
 
     Raises:
         ValueError: without members, for rollouts of other sizes than the problem's, or without a usable
@@ -80,8 +89,8 @@ def train(
     params, buffers, history = ([{}] * len(members) for _ in range(3))
     done = 0
     for group in groups:
-        run = _Run.of(learner, rule, [prepared[k] for k in group])
-        trained = run.fit(_shifted(progress, done, total))
+        run = _Run.of(problem, learner, rule, [prepared[k] for k in group])
+        trained = run.fit(_shifted(progress, done, total), observe)
         done += run.steps
         for place, k in enumerate(group):
             params[k], buffers[k], history[k] = (_member(part, place) for part in trained)
@@ -123,6 +132,7 @@ def _shifted(progress: Progress | None, done: int, total: int) -> Callable[[int]
 class _Run:
     """One batched program: K members, their data in one table, the rule over their stacked weights."""
 
+    problem: ControlProblem
     learner: LearnerConfig
     rule: Rule
     members: list[_Prepared]
@@ -132,13 +142,15 @@ class _Run:
     buffers: Tensors
 
     @classmethod
-    def of(cls, learner: LearnerConfig, rule: Rule, members: list[_Prepared]) -> "_Run":
+    def of(
+        cls, problem: ControlProblem, learner: LearnerConfig, rule: Rule, members: list[_Prepared]
+    ) -> "_Run":
         dtype = getattr(torch, learner.dtype)
         x, u = (
             torch.from_numpy(np.concatenate([getattr(one.training, name) for one in members])).to(dtype)
             for name in ("x", "u")
         )
-        return cls(learner, rule, members, x, u, *stacked([one.policy for one in members]))
+        return cls(problem, learner, rule, members, x, u, *stacked([one.policy for one in members]))
 
     @property
     def steps(self) -> int:
@@ -157,14 +169,17 @@ class _Run:
                 u = self.u.index_select(0, rows).view(K, learner.batch, -1)
                 yield cloning_objective(policy, self.buffers, loss, x, u)
 
-    def fit(self, notify: Callable[[int], None]) -> tuple[Tensors, Tensors, dict[str, np.ndarray]]:
+    def fit(
+        self, notify: Callable[[int], None], observe: Observer | None
+    ) -> tuple[Tensors, Tensors, dict[str, np.ndarray]]:
         """Deployed weights, buffers and history of the group."""
         rule, steps, lr = self.rule, self.steps, self.learner.optimizer.lr
         layout = Layout.of(self.params) if rule.elementwise else None
         params = layout.pack(self.params) if layout else self.params
         state = rule.init(params, {})
         marks = [ceil(steps * (i + 1) / _POINTS) for i in range(_POINTS)]
-        losses, validation = torch.zeros(len(self.members), steps, dtype=self.x.dtype), {}
+        losses = np.zeros((len(self.members), steps))
+        seen: dict[int, dict[str, np.ndarray]] = {}
         for step, objective in zip(range(steps), self.objectives(), strict=False):
             asked = FlatObjective(objective, layout) if layout else objective
             if not step:
@@ -173,15 +188,21 @@ class _Run:
             params, state, info = rule.update(state, params, asked, rate, {})
             losses[:, step] = info["loss"]
             if step + 1 in marks:
-                validation[step + 1] = self.validation(self._deployed(layout, state, params))
+                deployed = self._deployed(layout, state, params)
+                seen[step + 1] = {"validation": self.validation(deployed)}
+                if observe is not None:
+                    so_far = _history(marks[: marks.index(step + 1) + 1], losses, seen)
+                    seen[step + 1]["observed"] = observe(self._trained(deployed, so_far))
             if (step + 1) % max(1, steps // 100) == 0 or step + 1 == steps:
                 notify(step + 1)
-        history = _history(marks, losses.double().numpy(), validation)
-        return self._deployed(layout, state, params), self.buffers, history
+        return self._deployed(layout, state, params), self.buffers, _history(marks, losses, seen)
 
     def _deployed(self, layout: Layout | None, state: Any, params: Params) -> Params:
         deployed = self.rule.deployed(state, params)
         return layout.views(deployed) if layout else deployed
+
+    def _trained(self, params: Params, history: dict[str, np.ndarray]) -> Trained:
+        return Trained(self.learner, self.problem, params, self.buffers, History(**history))
 
     def validation(self, params: Params) -> np.ndarray:
         """Loss of each member's deployed policy over its own held-out samples ``(K,)``."""
@@ -201,14 +222,14 @@ class _Run:
 
 
 def _history(
-    marks: list[int], losses: np.ndarray, validation: dict[int, np.ndarray]
+    marks: list[int], losses: np.ndarray, seen: dict[int, dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """Arrays ``(K, points)`` of a group; with fewer steps than points, points repeat."""
+    """Arrays ``(K, points, ...)`` of a group; with fewer steps than points, points repeat."""
     starts = [min(a, b - 1) for a, b in zip([0, *marks[:-1]], marks, strict=True)]
     return {
         "steps": np.tile(np.array(marks, np.int64), (len(losses), 1)),
         "loss": np.stack([losses[:, a:b].mean(axis=1) for a, b in zip(starts, marks, strict=True)], axis=1),
-        "validation": np.stack([validation[mark] for mark in marks], axis=1),
+        **{name: np.stack([seen[mark][name] for mark in marks], axis=1) for name in seen[marks[-1]]},
     }
 
 

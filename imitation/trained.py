@@ -22,11 +22,14 @@ class History:
         steps: gradient steps taken at the point.
         loss: mean minibatch loss since the point before (the last minibatch's where none came between).
         validation: loss of the deployed policy over the held-out episodes; NaN where none are held out.
+        observed: what the observer given to ``train`` made of the deployed policy ``(K, points, ...)``;
+            None without one.
     """
 
     steps: np.ndarray
     loss: Array
     validation: Array
+    observed: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,7 @@ class Trained:
         config: the learner that trained them.
         problem: the problem they were trained for (its sizes and input bounds shape the policies).
         params, buffers: tensors ``(K, ...)`` by name.
-        history: the course of training.
+        history: the course of training so far.
     """
 
     config: LearnerConfig

@@ -30,3 +30,16 @@ def loop_arrays(key: str, error: Array, learned: Array, expert: Array) -> dict[s
         f"{key}/trajectories": learned,
         f"{key}/expert_trajectories": expert,
     }
+
+
+def training_arrays(
+    key: str, steps: list[int], loss: list[float], ratios: list[float]
+) -> dict[str, np.ndarray]:
+    """The arrays of one experiment along training: two test loops that cost ``ratios`` times exact MPC's."""
+    exact = np.array([1.0, 3.0])
+    return {
+        f"{key}/history.steps": np.array(steps),
+        f"{key}/history.validation": np.array(loss),
+        f"{key}/history.cost": np.outer(ratios, exact),
+        f"{key}/exact_cost": exact,
+    }

@@ -1,12 +1,13 @@
 """Figures: their numbers on tables whose answers are known, and that both renderers draw all of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from outcome_rows import loop_arrays, outcome_row
+from outcome_rows import loop_arrays, outcome_row, training_arrays
 
 from bench.figures import Results, figures_of
 from bench.figures.demonstrations import imitation_error, performance
@@ -18,6 +19,7 @@ from bench.figures.plotly_render import interactive, to_html
 from bench.figures.results import curve, selection
 from bench.figures.smoothness import smoothness
 from bench.figures.spec import DIVERGED, Figure, Line, Panel, Style, capped, log_ticks
+from bench.figures.training import training
 from bench.figures.trajectories import trajectories
 from bench.tables import complexity_table, failed_table, flattened, number, paired, summary_table
 from mpc import ControlProblem, LinearSystem, Polytope
@@ -80,6 +82,7 @@ def chunk_arrays(expert: tuple[str, str, float], n_states: int) -> dict[str, np.
             loops = np.linspace(1.0, 0.0, T + 1)[None, :, None] * np.ones((EPISODES, 1, n_states))
             error = np.outer(np.arange(1, EPISODES + 1), np.arange(T + 1)) / n
             arrays |= loop_arrays(key, error, loops * 1.1, loops)
+            arrays |= training_arrays(key, [10, 20, 20], [0.2, 0.1, 0.1], [np.inf, 1.0 + rep, 1.0 + rep])
             arrays[f"{key}/landscape.axes"] = AXES
             arrays[f"{key}/landscape.learned"] = 0.8 * law
     return arrays
@@ -189,6 +192,26 @@ def test_performance_shows_own_cost_of_each_expert() -> None:
     panel = performance(results()).panels[0]
     levels = {float(line.y[0]) for line in panel.lines if not line.label}
     assert levels == {1.0, 1.02}
+
+
+def test_training_shows_held_out_loss_and_cost_at_each_point_once() -> None:
+    figure = training(results())
+    assert figure is not None
+    loss, cost = figure.panels
+    np.testing.assert_array_equal(loss.lines[0].x, [10, 20])
+    np.testing.assert_array_equal(loss.lines[0].y, [0.2, 0.1])
+    np.testing.assert_array_equal(cost.lines[0].y, [np.inf, 2.0])  # median of 1, 2, 3
+    assert f"{REPS} repetitions" in cost.lines[0].hover[1]
+    assert "20 demonstrations" in figure.caption
+
+
+def test_training_is_left_out_where_a_store_holds_no_cost_along_it() -> None:
+    known = results()
+
+    def without(chunk: str) -> dict[str, np.ndarray]:
+        return {name: a for name, a in known.arrays(chunk).items() if not name.endswith("history.cost")}
+
+    assert training(replace(known, arrays=without)) is None
 
 
 def test_smoothness_joins_a_kind_and_shows_a_law_without_hessian_as_a_level() -> None:

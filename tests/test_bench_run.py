@@ -17,6 +17,7 @@ from imitation.learners.configs import BehaviourCloning
 from imitation.policies.configs import Mlp
 from mpc.catalogue import SystemSpec
 from mpc.configs import Lqr, Online
+from mpc.metrics import suboptimality
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem
 
@@ -66,8 +67,17 @@ def test_arrays_hold_what_the_report_draws(outcomes):
     assert shapes["landscape.axes"] == (2, 61)
     assert shapes["landscape.learned"] == outcomes.arrays["landscape/online"].shape == (61, 61, 1)
     assert any(name.startswith("params.") for name in shapes)
+    assert shapes["history.steps"] == shapes["history.loss"] == shapes["history.validation"] == (20,)
+    assert shapes["history.cost"] == (20, 10)
     worst = outcomes.arrays[f"{key}/error_over_time"].max(axis=1).mean()
     assert outcomes.rows[0]["imitation_error_mean"] == pytest.approx(worst)
+
+
+def test_the_cost_along_training_ends_at_the_cost_of_the_row(outcomes):
+    for row in outcomes.rows:
+        cost, exact = (outcomes.arrays[f"{row['key']}/{name}"] for name in ("history.cost", "exact_cost"))
+        assert suboptimality(cost[-1], exact).ratio_of_means == row["cost_ratio_mean"]
+        assert len({J.mean() for J in cost}) == len(cost)
 
 
 def test_the_landscape_is_the_expert(outcomes):

@@ -240,6 +240,25 @@ def test_epochs_set_the_number_of_steps_of_each_member(problem):
     assert trained.history.steps.shape == trained.history.loss.shape == (2, 20)
 
 
+def test_the_observer_sees_what_would_be_deployed_at_each_point(problem):
+    x = np.linspace(-1, 1, 6).reshape(3, 2)
+    seen = []
+
+    def observe(trained):
+        seen.append(trained.history.steps.shape)
+        return trained.act(x)
+
+    learner = replace(SMALL, epochs=3, batch=16)  # two programs: 8 and 30 steps
+    watched, plain = (train(problem, learner, members(problem, (3, 9)), observe=o) for o in (observe, None))
+    assert watched.history.observed.shape == (2, 20, 3, 1)
+    np.testing.assert_array_equal(watched.history.observed[:, -1], watched.act(x))
+    assert (watched.history.observed[1, 0] != watched.history.observed[1, 1]).all()
+    np.testing.assert_array_equal(watched.act(x), plain.act(x))
+    assert plain.history.observed is None
+    assert seen[-20:] == [(1, points) for points in range(1, 21)]
+    assert len(seen) == 8 + 20
+
+
 def test_without_held_out_episodes_validation_is_nan(problem):
     assert np.isnan(train(problem, SMALL, members(problem, (1,))).history.validation).all()
 

@@ -8,9 +8,10 @@ from bench.figures.over_time import error_over_time
 from bench.figures.results import Results
 from bench.figures.smoothness import smoothness
 from bench.figures.spec import Figure
+from bench.figures.training import training
 from bench.figures.trajectories import trajectories
 
-FIGURES = (landscape, cut, imitation_error, error_over_time, trajectories, performance, smoothness)
+FIGURES = (landscape, cut, imitation_error, error_over_time, trajectories, performance, training, smoothness)
 
 
 def figures_of(results: Results) -> tuple[Figure, ...]:
