@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mpc import Barrier, ControlProblem, LinearSystem, Online, Polytope, Smoothed, Status, catalogue
+from mpc.partition import partition
 
 X0 = np.array([[0.0, 0.0], [3.0, -1.0], [-6.0, 2.0], [9.0, -3.5]])
 
@@ -53,3 +54,9 @@ def test_a_smoothed_law_without_shifts_is_exact_mpc():
     x = X0[:2]
     smoothed = Smoothed(sigma=1e-9, samples=4).build(problem)(x)
     assert np.allclose(smoothed.u, Online().build(problem)(x).u, atol=1e-7)
+
+
+def test_the_regions_of_a_short_horizon_hold_their_centres():
+    regions = partition(catalogue.double_integrator(N=1))
+    assert len(regions) > 2
+    assert np.array_equal(regions.find(regions.centre), np.arange(len(regions)))

@@ -1,0 +1,246 @@
+"""The critical region of an active set: where in the state space that set gives the optimum.
+
+On the set W the multipliers are ``nu = (M_W M_W')^-1 (E_W x + h_W)`` and the slabs stand at
+``t = M M_W' nu - E x``, both affine in x. The region is where every multiplier has the sign of its bound
+and every other slab stands within its bounds, cut with a given domain: half-spaces of unit normals, from
+which the ones that are no facets are removed (Clarkson, "More output-sensitive geometric algorithms",
+FOCS 1994: a row is redundant if the facets known so far keep it from being violated, else the way from an
+interior point to where it is violated meets an unknown facet first).
+"""
+
+import numpy as np
+
+from mpc.kernels.compilation import kernel, part
+from mpc.kernels.linear_programs import maximise
+from mpc.kernels.pieces import factorise, solve_transposed, solve_upper
+
+REGION, EMPTY, DEPENDENT, AMBIGUOUS = 1, 0, -1, 2
+TOLERANCE = 1e-10  # of what enters a bound, as for the states (``place_slabs``)
+_DEPENDENT = 1e-10  # smallest squared pivot that inner products can tell from zero
+_MARGIN = 100.0  # as in ``proposals``: what makes an active set the only one
+_SAME = 1e-9  # two half-spaces this close, or a facet this thin, are one, or none
+
+
+@part
+def _laws(side, gram, ET, low, high, order, q, R, column, solution, nu):
+    """``nu (q, n + 1)``: the multipliers as affine functions of the state."""
+    n = ET.shape[0]
+    for a in range(n + 1):
+        for k in range(q):
+            i = order[k]
+            if a < n:
+                column[k] = ET[a, i]
+            else:
+                column[k] = high[i] if side[i] > 0 else low[i]
+        solve_transposed(R, q, column)
+        solve_upper(R, q, column, solution)
+        for k in range(q):
+            nu[k, a] = solution[k]
+
+
+@part
+def _append_row(row, bound, margin, size, tag, A, b, kind, count, reach):
+    """Add ``row'x <= bound`` to unit norm. Returns (count, share of the margin, outcome).
+
+    A row that no state moves is left out; where it is broken there is no region (EMPTY), where it is
+    met with equality another set does as well (AMBIGUOUS).
+    """
+    n, norm, swing = row.shape[0], 0.0, 0.0
+    for a in range(n):
+        norm += row[a] * row[a]
+        swing += abs(row[a]) * reach[a]
+    norm = np.sqrt(norm)
+    if swing <= TOLERANCE * size:
+        if bound < -TOLERANCE * size:
+            return count, 0.0, EMPTY
+        return count, 0.0, REGION if bound > margin + TOLERANCE * size else AMBIGUOUS
+    for a in range(n):
+        A[count, a] = row[a] / norm
+    b[count] = bound / norm
+    kind[count] = tag
+    needs = margin / norm if bound - swing < margin else 0.0
+    return count + 1, needs, REGION
+
+
+@part
+def _half_spaces(
+    side, gram, ET, low, high, G, h, reach, order, q, least, nu, A, b, kind
+):  # fmt: skip
+    """All half-spaces: (count, distance from all of them that leaves no other set, outcome)."""
+    n, g = ET.shape[0], side.shape[0]
+    row, signed = np.empty(n), np.empty(n)
+    count, keep_off, outcome, widest = 0, 0.0, REGION, 0.0
+    for k in range(q):
+        widest = max(widest, _tolerance(order[k], ET, low, high, reach))
+    for k in range(q):
+        i = order[k]
+        if low[i] == high[i]:
+            continue
+        sign, size = 1.0 if side[i] > 0 else -1.0, 1e-300
+        for a in range(n):
+            row[a] = sign * nu[k, a]
+            size += abs(nu[k, a]) * reach[a]
+        size += abs(nu[k, n])
+        margin = _MARGIN * widest / least
+        count, needs, found = _append_row(
+            row, -sign * nu[k, n], margin, size, -1 - i, A, b, kind, count, reach
+        )
+        if found == EMPTY:
+            return count, keep_off, EMPTY
+        outcome = AMBIGUOUS if found == AMBIGUOUS else outcome
+        keep_off = max(keep_off, needs)
+    for i in range(g):
+        if side[i] != 0:
+            continue
+        offset, tolerance = 0.0, _tolerance(i, ET, low, high, reach)
+        for a in range(n):
+            row[a] = -ET[a, i]
+        for k in range(q):
+            inner = gram[i, order[k]]
+            for a in range(n):
+                row[a] += inner * nu[k, a]
+            offset += inner * nu[k, n]
+        margin = 10.0 * tolerance + _MARGIN * widest / np.sqrt(least)
+        for sign in (1.0, -1.0):
+            limit = high[i] if sign > 0 else -low[i]
+            if limit == np.inf:
+                continue
+            for a in range(n):
+                signed[a] = sign * row[a]
+            tag = 2 * i + (1 if sign > 0 else 0)
+            count, needs, found = _append_row(
+                signed, limit - sign * offset, margin, tolerance / TOLERANCE, tag, A, b, kind, count, reach
+            )
+            if found == EMPTY:
+                return count, keep_off, EMPTY
+            outcome = AMBIGUOUS if found == AMBIGUOUS else outcome
+            keep_off = max(keep_off, needs)
+    for i in range(h.shape[0]):
+        norm = 0.0
+        for a in range(n):
+            norm += G[i, a] * G[i, a]
+        for a in range(n):
+            A[count, a] = G[i, a] / np.sqrt(norm)
+        b[count], kind[count] = h[i] / np.sqrt(norm), 2 * g + i
+        count += 1
+    return count, keep_off, outcome
+
+
+@part
+def _tolerance(i, ET, low, high, reach):
+    """The largest tolerance that slab i has at a state of the domain."""
+    total = 0.0
+    for bound in (low[i], high[i]):
+        if abs(bound) < np.inf:
+            total = max(total, abs(bound))
+    for a in range(reach.shape[0]):
+        total += abs(ET[a, i]) * reach[a]
+    return TOLERANCE * total + 1e-300
+
+
+@part
+def _first_met(A, b, count, inside, toward):
+    """The row that the ray from ``inside`` through ``toward`` meets first."""
+    hit, step = -1, np.inf
+    for i in range(count):
+        slope, room = 0.0, b[i]
+        for a in range(inside.shape[0]):
+            slope += A[i, a] * (toward[a] - inside[a])
+            room -= A[i, a] * inside[a]
+        if slope > 0.0 and room < step * slope:
+            hit, step = i, room / slope
+    return hit
+
+
+@part
+def _inner_ball(A, b, count, centre):
+    """Move ``centre`` to that of a largest ball inside all rows; returns its radius, negative if empty."""
+    n = centre.shape[0]
+    lifted, c, x, rows = np.ones((count, n + 1)), np.zeros(n + 1), np.empty(n + 1), np.arange(count)
+    lifted[:, :n] = A[:count]
+    x[:n], x[n], c[n] = centre, np.inf, 1.0
+    for i in range(count):
+        room = b[i]
+        for a in range(n):
+            room -= A[i, a] * x[a]
+        x[n] = min(x[n], room)
+    _climb(lifted, b, rows, count, c, x)
+    centre[:] = x[:n]
+    return x[n]
+
+
+@part
+def _climb(A, b, rows, count, c, x):
+    """``maximise`` with scratch of its own."""
+    v = x.shape[0]
+    W, basis, R = np.empty(v, np.int64), np.empty((v, v)), np.empty((v, v))
+    maximise(A, b, rows, count, c, x, W, basis, R, np.empty(v), np.empty(v))
+
+
+@part
+def _facets(A, b, count, inside, radius, rows):
+    """The rows that are facets, in ``rows``; returns their number."""
+    n, found = inside.shape[0], 0
+    known, x, c = np.zeros(count, np.bool_), np.empty(n), np.empty(n)
+    bound, candidates = b[:count].copy(), np.empty(count, np.int64)
+    for i in range(count):
+        while not known[i]:
+            for k in range(found):
+                candidates[k] = rows[k]
+            candidates[found] = i
+            bound[i] = b[i] + radius
+            x[:], c[:] = inside, A[i]
+            _climb(A, bound, candidates, found + 1, c, x)
+            bound[i] = b[i]
+            excess = -b[i]
+            for a in range(n):
+                excess += A[i, a] * x[a]
+            if excess <= _SAME * radius:
+                break
+            hit = _first_met(A, b, count, inside, x)
+            if known[hit]:  # rounding: what is met first was met before, so the excess is that of a corner
+                break
+            known[hit], rows[found] = True, hit
+            found += 1
+    return found
+
+
+@kernel(
+    "Tuple((int64, int64, f8, f8))(i1[::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[::1],"
+    " f8[::1], f8[::1], f8[:,::1], f8[::1], i8[::1])"
+)
+def describe(side, gram, ET, low, high, G, h, reach, centre, A, b, kind):
+    """The region of the set ``side`` within ``G x <= h``, where ``|x| <= reach``.
+
+    Returns (outcome, number of facets, radius of the largest ball inside, distance from all facets that
+    leaves no other set). Facet f is ``A[f]'x <= b[f]``; ``kind[f]`` is ``2 i`` (``2 i + 1``) where slab i
+    meets its lower (upper) bound, ``-1 - i`` where its multiplier ends, from ``2 g`` on rows of the domain.
+    ``centre`` is a guess, and then the centre of the largest ball.
+    """
+    g, n = side.shape[0], centre.shape[0]
+    order, q = np.empty(g, np.int64), 0
+    for i in range(g - 1, -1, -1):
+        if side[i] != 0:
+            order[q] = i
+            q += 1
+    R, column, solution, nu = np.empty((q, q)), np.empty(q), np.empty(q), np.empty((q, n + 1))
+    least = factorise(gram, order, q, R)
+    if not least > _DEPENDENT:
+        return DEPENDENT, 0, 0.0, 0.0
+    _laws(side, gram, ET, low, high, order, q, R, column, solution, nu)
+    count, keep_off, outcome = _half_spaces(
+        side, gram, ET, low, high, G, h, reach, order, q, least, nu, A, b, kind
+    )
+    if outcome == EMPTY:
+        return EMPTY, 0, 0.0, 0.0
+    radius = _inner_ball(A, b, count, centre)
+    extent = 0.0
+    for a in range(n):
+        extent = max(extent, reach[a])
+    if not radius > _SAME * extent:
+        return EMPTY, 0, radius, 0.0
+    rows = np.empty(count, np.int64)
+    kept = np.sort(rows[: _facets(A, b, count, centre, radius, rows)])
+    for f in range(len(kept)):
+        A[f], b[f], kind[f] = A[kept[f]], b[kept[f]], kind[kept[f]]
+    return outcome, len(kept), radius, keep_off if least > 1e-6 else np.inf

@@ -1,0 +1,311 @@
+"""The critical regions of exact MPC: the polyhedral partition of the feasible set, found and kept.
+
+Exact MPC is affine on the region of each active set (Bemporad, Morari, Dua, Pistikopoulos, "The explicit
+linear quadratic regulator for constrained systems", Automatica 38, 2002). Neighbours differ by one row:
+across a facet a row joins the set, or leaves it, or joins it in the place of one that it depends on (the
+graph that Arnstrom, Axehill, "A high-performant multi-parametric quadratic programming solver", CDC 2024,
+walk).
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mpc.arrays import Array
+from mpc.kernels.regions import AMBIGUOUS, DEPENDENT, REGION, describe
+from mpc.online import OnlineExpert
+from mpc.polytope import Polytope
+from mpc.prepared import Prepared, prepare
+from mpc.problem import ControlProblem
+from mpc.status import Status
+
+Progress = Callable[[int, int], None]
+"""``progress(regions found, active sets still to be looked at)``."""
+
+_SAMPLES = 1000  # states that must not fall into a hole
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """Regions with disjoint interiors that cover the states of ``within`` from which a plan exists.
+
+    Args:
+        problem: the control problem.
+        within: the bounded set of states that was looked at.
+        sides: active set of each region over the problem's slabs, int8 ``(R, g)``: 1 at the upper bound, -1
+            at the lower one.
+        A, b, first: facets ``A x <= b`` of region r in the rows ``first[r]:first[r + 1]``; a row's norm is 1
+            in units of ``reach``.
+        kind: what ends at a facet: ``2 i`` (``2 i + 1``) slab i meets its lower (upper) bound, ``-1 - i``
+            its multiplier is zero, from ``2 g`` on a row of ``within``.
+        centre, radius: of the largest ball in each region, ``(R, n)`` and, in units of ``reach``, ``(R,)``.
+        margin: how far inside all facets a state must be for its active set to be the only one that the
+            solver can end with, in units of ``reach`` ``(R,)``; inf where there always is another.
+        reach: largest ``|x_i|`` within ``within``, ``(n,)``.
+    """
+
+    problem: ControlProblem
+    within: Polytope
+    sides: np.ndarray
+    A: Array
+    b: Array
+    first: np.ndarray
+    kind: np.ndarray
+    centre: Array
+    radius: Array
+    margin: Array
+    reach: Array
+
+    def __len__(self) -> int:
+        return len(self.sides)
+
+    @cached_property
+    def key(self) -> frozenset[bytes]:
+        """The active sets, whatever order they were found in."""
+        return frozenset(side.tobytes() for side in self.sides)
+
+    def polytope(self, r: int) -> Polytope:
+        """Region r in minimal form, rows of norm 1."""
+        rows = slice(self.first[r], self.first[r + 1])
+        norms = np.linalg.norm(self.A[rows], axis=1)
+        return Polytope(self.A[rows] / norms[:, None], self.b[rows] / norms)
+
+    def find(self, x: Array, tolerance: float = 0.0) -> np.ndarray:
+        """The first region that each state of ``x (B, n)`` lies in to ``tolerance``, -1 for none."""
+        found = np.full(len(x), -1)
+        for r in reversed(range(len(self))):
+            rows = slice(self.first[r], self.first[r + 1])
+            found[(x @ self.A[rows].T <= self.b[rows] + tolerance).all(axis=1)] = r
+        return found
+
+
+def partition(
+    problem: ControlProblem,
+    within: Polytope | None = None,
+    max_regions: int = 50_000,
+    max_seconds: float = float("inf"),
+    progress: Progress | None = None,
+) -> Partition:
+    """All regions of exact MPC on the feasible states of ``within``, by default of X.
+
+    Args:
+        within: a bounded polytope; where X is unbounded the default is the set of initial states.
+        max_regions, max_seconds: when to give up.
+
+    Raises:
+        ValueError: if ``within`` is unbounded or no state in it has a plan, or a limit is hit.
+    """
+    within = default_domain(problem) if within is None else within
+    if not np.isfinite(within.bounds).all():
+        raise ValueError(
+            f"within must be bounded, its bounding box is {within.bounds}; "
+            f"pass a polytope that bounds every state"
+        )
+    found = search(problem, within, max_regions, max_seconds, progress)
+    if found is None:
+        raise ValueError(
+            f"no state in within has a plan with room on all sides ({problem.name!r}); "
+            f"pass a larger set, or a problem whose feasible set has an interior"
+        )
+    if not isinstance(found, Partition):
+        raise ValueError(
+            f"{problem.name!r} has more regions than the limits allow: {found} found, "
+            f"max_regions={max_regions}, max_seconds={max_seconds:g}; raise the limit, take a shorter "
+            f"horizon (N={problem.N}) or a smaller set within=..., or use the online expert instead"
+        )
+    return found
+
+
+def default_domain(problem: ControlProblem) -> Polytope:
+    """X, or the set of initial states where X is unbounded."""
+    return problem.X if np.isfinite(problem.X.bounds).all() else problem.initial_set
+
+
+def search(
+    problem: ControlProblem,
+    within: Polytope,
+    max_regions: int,
+    max_seconds: float = float("inf"),
+    progress: Progress | None = None,
+) -> Partition | int | None:
+    """``partition`` of a bounded set; the number of regions found where a limit was hit, None without any."""
+    walk, rng = _Walk.of(problem, within), np.random.default_rng(0)
+    inside = walk.interior_state()
+    if inside is None:
+        return None
+    deadline = time.monotonic() + max_seconds
+    states = np.vstack([inside, walk.sample(rng)])
+    while len(states):
+        walk.propose(states)
+        if not walk.waiting:  # what is left uncovered is thinner than a region
+            break
+        while walk.waiting:
+            walk.step()
+            if len(walk.regions) > max_regions or time.monotonic() > deadline:
+                return len(walk.regions)
+            if progress is not None:
+                progress(len(walk.regions), len(walk.waiting))
+        states = walk.uncovered(walk.sample(rng))
+    return walk.result()
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What ``describe`` says of an active set, its facets in scaled states."""
+
+    A: Array
+    b: Array
+    kind: np.ndarray
+    centre: Array
+    radius: float
+    margin: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """Active sets found and waiting; a set is known by the bytes of its sides."""
+
+    expert: OnlineExpert
+    ready: Prepared
+    within: Polytope
+    reach: Array
+    G: Array
+    """Rows of ``within`` in states divided by ``reach``."""
+    h: Array
+    ET: Array
+    """``E'`` of the slabs, in the same states."""
+    regions: dict[bytes, _Found]
+    seen: set[bytes]
+    waiting: deque[tuple[np.ndarray, int]]
+    """Sides, and the slab that joined them last, or -1."""
+
+    @classmethod
+    def of(cls, problem: ControlProblem, within: Polytope) -> "_Walk":
+        ready, reach = prepare(problem), np.abs(np.array(within.bounds)).max(axis=0)
+        if not ready.slabs.gram.size:
+            raise ValueError(
+                f"{problem.name!r} has too many rows for a partition ({len(ready.slabs.low)} slabs); "
+                f"use the online expert"
+            )
+        reach = np.where(reach > 0, reach, 1.0)
+        ET = np.ascontiguousarray(ready.ET * reach[:, None])
+        G, h = np.ascontiguousarray(within.G * reach), np.array(within.h)
+        return cls(OnlineExpert(problem), ready, within, reach, G, h, ET, {}, set(), deque())
+
+    def interior_state(self) -> Array | None:
+        """A state deep inside the set of states in ``within`` that have a plan ``(1, n)``, None without one.
+
+        The centre of a largest ball among states and plans together, by linear programming.
+        """
+        from scipy.optimize import linprog
+
+        form, n = self.ready.form, len(self.reach)
+        p = form.M.shape[1]
+        of_plans = np.hstack([-form.E * self.reach, form.M])
+        rows = np.vstack([of_plans, np.hstack([self.G, np.zeros((len(self.h), p))])])
+        norms = np.linalg.norm(rows, axis=1)
+        found = linprog(
+            np.append(np.zeros(n + p), -1.0),
+            np.hstack([rows, norms[:, None]]),
+            np.concatenate([form.w, self.h]),
+            bounds=[(None, None)] * (n + p) + [(None, 1.0)],
+        )
+        deep = found.status == 0 and found.x[-1] > 0
+        return found.x[None, :n] * self.reach if deep else None
+
+    def sample(self, rng: np.random.Generator) -> Array:
+        """States uniform in the bounding box of ``within``, those outside it left out."""
+        low, high = self.within.bounds
+        x = rng.uniform(low, high, (_SAMPLES, len(low)))
+        return x[self.within.contains(x)]
+
+    def uncovered(self, states: Array) -> Array:
+        """Those states with a plan that no region holds."""
+        inside = np.zeros(len(states), bool)
+        for found in self.regions.values():
+            inside |= ((states / self.reach) @ found.A.T <= found.b + 1e-8).all(axis=1)
+        left = states[~inside]
+        return left[self.expert(left).status == Status.optimal]
+
+    def propose(self, states: Array) -> None:
+        """Queue the active sets of the states that have a plan."""
+        plan = self.expert.plan(states)
+        for active in plan.active[plan.status == Status.optimal]:
+            self._queue(self._sides(active), -1)
+
+    def step(self) -> None:
+        """Look at the next set, and queue the sets beyond the facets of its region."""
+        side, joined = self.waiting.popleft()
+        found, outcome = self._describe(side)
+        if outcome == DEPENDENT and joined >= 0:
+            self._exchange(side, joined)
+        if found is None or (outcome == AMBIGUOUS and not self._chosen(side, found)):
+            return
+        self.regions[side.tobytes()] = found
+        for tag in found.kind[found.kind < 2 * len(side)]:
+            beyond, slab = side.copy(), int(-1 - tag if tag < 0 else tag // 2)
+            beyond[slab] = 0 if tag < 0 else 2 * (tag % 2) - 1
+            self._queue(beyond, slab if tag >= 0 else -1)
+
+    def _queue(self, side: np.ndarray, joined: int) -> None:
+        key = side.tobytes()
+        if key not in self.seen:
+            self.seen.add(key)
+            self.waiting.append((side, joined))
+
+    def _exchange(self, side: np.ndarray, joined: int) -> None:
+        """A row that depends on the set takes the place of one whose multiplier falls as its own grows."""
+        gram, others = self.ready.slabs.gram, np.flatnonzero(side)
+        others = others[others != joined]
+        share = np.linalg.lstsq(gram[np.ix_(others, others)], gram[others, joined], rcond=None)[0]
+        for slab in others[share * side[others] * side[joined] > 1e-9]:
+            beyond = side.copy()
+            beyond[slab] = 0
+            self._queue(beyond, joined)
+
+    def _chosen(self, side: np.ndarray, found: _Found) -> bool:
+        """Whether this is the set that the solver takes where several do; if not, that one is queued."""
+        chosen = self._sides(self.expert.plan(found.centre[None] * self.reach).active[0])
+        self._queue(chosen, -1)
+        return np.array_equal(chosen, side)
+
+    def _sides(self, active: np.ndarray) -> np.ndarray:
+        """Rows that are active, as sides of slabs."""
+        slabs, side = self.ready.slabs, np.zeros(len(self.ready.slabs.low), np.int8)
+        side[slabs.slab[active]] = slabs.sign[active]
+        return side
+
+    def _describe(self, side: np.ndarray) -> tuple[_Found | None, int]:
+        slabs, n = self.ready.slabs, len(self.reach)
+        most = 2 * len(side) + len(self.h)
+        A, b, kind, centre = np.empty((most, n)), np.empty(most), np.empty(most, np.int64), np.zeros(n)
+        outcome, count, radius, margin = describe(
+            side, slabs.gram, self.ET, slabs.low, slabs.high, self.G, self.h, np.ones(n),
+            centre, A, b, kind,
+        )  # fmt: skip
+        if outcome not in (REGION, AMBIGUOUS):
+            return None, outcome
+        margin = margin if outcome == REGION else np.inf
+        found = _Found(A[:count].copy(), b[:count].copy(), kind[:count].copy(), centre, radius, margin)
+        return found, outcome
+
+    def result(self) -> Partition:
+        """What was found, in states as they are."""
+        found = [self.regions[key] for key in sorted(self.regions)]
+        return Partition(
+            problem=self.expert.problem,
+            within=self.within,
+            sides=np.array([np.frombuffer(key, np.int8) for key in sorted(self.regions)]),
+            A=np.concatenate([one.A for one in found]) / self.reach,
+            b=np.concatenate([one.b for one in found]),
+            first=np.cumsum([0, *(len(one.b) for one in found)]),
+            kind=np.concatenate([one.kind for one in found]),
+            centre=np.array([one.centre for one in found]) * self.reach,
+            radius=np.array([one.radius for one in found]),
+            margin=np.array([one.margin for one in found]),
+            reach=self.reach,
+        )
