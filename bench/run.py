@@ -46,14 +46,12 @@ def run(chunk: Chunk) -> Outcomes:
     started = time.perf_counter()
     demonstrations = demonstrations_of(chunk, problem, expert)
     demonstrated = time.perf_counter()
-    observer = _CostObserver(
-        Reference.of(problem, expert, first.system_name, first.test_episodes, first.steps)
-    )
-    reference = observer.reference
+    reference = Reference.of(problem, expert, first.system_name, first.test_episodes, first.steps)
+    observer = _CostObserver(reference)
     population = [Member(demonstrations[m.rep, m.demonstrations].rollouts, m.rep) for m in chunk.members]
-    training = time.perf_counter()
+    prepared = time.perf_counter()
     trained = train(problem, first.learner, population, observe=observer)
-    training = time.perf_counter() - training - observer.seconds
+    training = time.perf_counter() - prepared - observer.seconds
     learned = unfold(evaluate(problem, trained, reference.x0, first.steps), len(chunk.members))
     actions = _on_expert_states(trained, reference.cloned)
     smoothness = expert_smoothness(problem, expert)

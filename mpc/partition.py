@@ -11,16 +11,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from mpc.arrays import Array
 from mpc.kernels.regions import AMBIGUOUS, DEPENDENT, REGION, describe
 from mpc.online import OnlineExpert
-from mpc.polytope import Polytope
+from mpc.polytope import Polytope, inscribed_ball
 from mpc.prepared import Prepared, prepare
 from mpc.problem import ControlProblem
+from mpc.sampling import UniformSampler
 from mpc.status import Status
 
 Progress = Callable[[int, int], None]
@@ -63,11 +63,6 @@ class Partition:
     def __len__(self) -> int:
         return len(self.sides)
 
-    @cached_property
-    def key(self) -> frozenset[bytes]:
-        """The active sets, whatever order they were found in."""
-        return frozenset(side.tobytes() for side in self.sides)
-
     def polytope(self, r: int) -> Polytope:
         """Region r in minimal form, rows of norm 1."""
         rows = slice(self.first[r], self.first[r + 1])
@@ -97,60 +92,34 @@ def partition(
         max_regions, max_seconds: when to give up.
 
     Raises:
-        ValueError: if ``within`` is unbounded or no state in it has a plan, or a limit is hit.
+        ValueError: if ``within`` is unbounded, no state in it has a plan with room to spare, or a limit is
+            hit.
     """
-    within = default_domain(problem) if within is None else within
+    if within is None:
+        within = problem.X if np.isfinite(problem.X.bounds).all() else problem.initial_set
     if not np.isfinite(within.bounds).all():
         raise ValueError(
             f"within must be bounded, its bounding box is {within.bounds}; "
             f"pass a polytope that bounds every state"
         )
-    found = search(problem, within, max_regions, max_seconds, progress)
-    if found is None:
-        raise ValueError(
-            f"no state in within has a plan with room on all sides ({problem.name!r}); "
-            f"pass a larger set, or a problem whose feasible set has an interior"
-        )
-    if not isinstance(found, Partition):
-        raise ValueError(
-            f"{problem.name!r} has more regions than the limits allow: {found} found, "
-            f"max_regions={max_regions}, max_seconds={max_seconds:g}; raise the limit, take a shorter "
-            f"horizon (N={problem.N}) or a smaller set within=..., or use the online expert instead"
-        )
-    return found
-
-
-def default_domain(problem: ControlProblem) -> Polytope:
-    """X, or the set of initial states where X is unbounded."""
-    return problem.X if np.isfinite(problem.X.bounds).all() else problem.initial_set
-
-
-def search(
-    problem: ControlProblem,
-    within: Polytope,
-    max_regions: int,
-    max_seconds: float = float("inf"),
-    progress: Progress | None = None,
-) -> Partition | int | None:
-    """``partition`` of a bounded set; the number of regions found where a limit was hit, None without any."""
-    walk, rng = _Walk.of(problem, within), np.random.default_rng(0)
-    inside = walk.interior_state()
-    if inside is None:
-        return None
-    deadline = time.monotonic() + max_seconds
-    states = np.vstack([inside, walk.sample(rng)])
-    while len(states):
-        walk.propose(states)
-        if not walk.waiting:  # what is left uncovered is thinner than a region
-            break
+    deadline, rng = time.monotonic() + max_seconds, np.random.default_rng(0)
+    walk, sampler = _Walk.of(problem, within), UniformSampler(within, "within")
+    walk.propose(np.vstack([walk.interior_state(), sampler.draw([rng] * _SAMPLES)]))
+    while True:
         while walk.waiting:
             walk.step()
             if len(walk.regions) > max_regions or time.monotonic() > deadline:
-                return len(walk.regions)
+                raise ValueError(
+                    f"{problem.name!r} has more regions than the limits allow: {len(walk.regions)} found, "
+                    f"max_regions={max_regions}, max_seconds={max_seconds:g}; raise the limit, take a "
+                    f"shorter horizon (N={problem.N}) or a smaller set within=..., or use the online expert"
+                )
             if progress is not None:
                 progress(len(walk.regions), len(walk.waiting))
-        states = walk.uncovered(walk.sample(rng))
-    return walk.result()
+        found, states = walk.result(), sampler.draw([rng] * _SAMPLES)
+        walk.propose(states[found.find(states, 1e-8) < 0])
+        if not walk.waiting:  # a state uncovered by now lies in what is thinner than a region
+            return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,40 +165,24 @@ class _Walk:
         G, h = np.ascontiguousarray(within.G * reach), np.array(within.h)
         return cls(OnlineExpert(problem), ready, within, reach, G, h, ET, {}, set(), deque())
 
-    def interior_state(self) -> Array | None:
-        """A state deep inside the set of states in ``within`` that have a plan ``(1, n)``, None without one.
+    def interior_state(self) -> Array:
+        """A state deep inside the set of states in ``within`` that have a plan ``(n,)``.
 
-        The centre of a largest ball among states and plans together, by linear programming.
+        The centre of a largest ball among states and plans together.
+
+        Raises:
+            ValueError: if that set has no interior.
         """
-        from scipy.optimize import linprog
-
         form, n = self.ready.form, len(self.reach)
-        p = form.M.shape[1]
         of_plans = np.hstack([-form.E * self.reach, form.M])
-        rows = np.vstack([of_plans, np.hstack([self.G, np.zeros((len(self.h), p))])])
-        norms = np.linalg.norm(rows, axis=1)
-        found = linprog(
-            np.append(np.zeros(n + p), -1.0),
-            np.hstack([rows, norms[:, None]]),
-            np.concatenate([form.w, self.h]),
-            bounds=[(None, None)] * (n + p) + [(None, 1.0)],
-        )
-        deep = found.status == 0 and found.x[-1] > 0
-        return found.x[None, :n] * self.reach if deep else None
-
-    def sample(self, rng: np.random.Generator) -> Array:
-        """States uniform in the bounding box of ``within``, those outside it left out."""
-        low, high = self.within.bounds
-        x = rng.uniform(low, high, (_SAMPLES, len(low)))
-        return x[self.within.contains(x)]
-
-    def uncovered(self, states: Array) -> Array:
-        """Those states with a plan that no region holds."""
-        inside = np.zeros(len(states), bool)
-        for found in self.regions.values():
-            inside |= ((states / self.reach) @ found.A.T <= found.b + 1e-8).all(axis=1)
-        left = states[~inside]
-        return left[self.expert(left).status == Status.optimal]
+        of_states = np.hstack([self.G, np.zeros((len(self.h), form.M.shape[1]))])
+        centre, radius = inscribed_ball(np.vstack([of_plans, of_states]), np.concatenate([form.w, self.h]))
+        if radius <= 0:
+            raise ValueError(
+                f"no state in within has a plan with room on all sides ({self.expert.problem.name!r}); "
+                f"pass a larger set, or a problem whose feasible set has an interior"
+            )
+        return centre[:n] * self.reach
 
     def propose(self, states: Array) -> None:
         """Queue the active sets of the states that have a plan."""
@@ -282,11 +235,10 @@ class _Walk:
     def _describe(self, side: np.ndarray) -> tuple[_Found | None, int]:
         slabs, n = self.ready.slabs, len(self.reach)
         most = 2 * len(side) + len(self.h)
-        A, b, kind, centre = np.empty((most, n)), np.empty(most), np.empty(most, np.int64), np.zeros(n)
+        A, b, kind, centre = np.empty((most, n)), np.empty(most), np.empty(most, np.int64), np.empty(n)
         outcome, count, radius, margin = describe(
-            side, slabs.gram, self.ET, slabs.low, slabs.high, self.G, self.h, np.ones(n),
-            centre, A, b, kind,
-        )  # fmt: skip
+            side, slabs.gram, self.ET, slabs.low, slabs.high, self.G, self.h, centre, A, b, kind
+        )
         if outcome not in (REGION, AMBIGUOUS):
             return None, outcome
         margin = margin if outcome == REGION else np.inf

@@ -92,21 +92,7 @@ class Polytope:
 
         The radius is capped at 1e6 so that unbounded sets have an answer too.
         """
-        norms = np.linalg.norm(self.G, axis=1)
-        n = self.dimension
-        columns = np.hstack([self.G, norms[:, None]])
-        bounds = [(None, None)] * n + [(None, 1e6)]
-        cost = np.append(np.zeros(n), -1.0)
-        if not len(self.h):
-            return np.zeros(n), 1e6
-        from scipy.optimize import linprog
-
-        result = linprog(cost, A_ub=columns, b_ub=self.h, bounds=bounds, method="highs")
-        if result.status == 2:
-            return np.full(n, np.nan), -np.inf
-        if result.status != 0:
-            raise ValueError(f"the linear program of the Chebyshev centre failed: {result.message}")
-        return result.x[:n], float(result.x[n])
+        return inscribed_ball(self.G, self.h)
 
     @cached_property
     def bounds(self) -> tuple[Array, Array]:
@@ -151,3 +137,22 @@ class Polytope:
 
         points = HalfspaceIntersection(np.hstack([self.G, -self.h[:, None]]), centre).intersections
         return np.unique(points.round(12), axis=0)
+
+
+def inscribed_ball(G: Array, h: Array) -> tuple[Array, float]:
+    """Centre and radius of a largest ball in ``G z <= h``, which may be empty; see ``Polytope.chebyshev``."""
+    norms = np.linalg.norm(G, axis=1)
+    n = G.shape[1]
+    columns = np.hstack([G, norms[:, None]])
+    bounds = [(None, None)] * n + [(None, 1e6)]
+    cost = np.append(np.zeros(n), -1.0)
+    if not len(h):
+        return np.zeros(n), 1e6
+    from scipy.optimize import linprog
+
+    result = linprog(cost, A_ub=columns, b_ub=h, bounds=bounds, method="highs")
+    if result.status == 2:
+        return np.full(n, np.nan), -np.inf
+    if result.status != 0:
+        raise ValueError(f"the linear program of the Chebyshev centre failed: {result.message}")
+    return result.x[:n], float(result.x[n])

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from bench.figures.results import Results, left_out, selection
+from bench.figures.results import Results
 from bench.figures.spec import Figure, Line, Panel, Style
 from mpc.arrays import Array
 
@@ -19,14 +19,12 @@ def error_over_time(results: Results) -> Figure | None:
     Two lines an expert and no bands: those of six experts cover each other.
     """
     sizes = results.sizes
-    kinds = {label: str(rows["expert_kind"].iloc[0]) for label, _, rows in results.series()}
-    chosen = selection(kinds, _EXPERTS)
+    series, others = results.few_series(_EXPERTS)
     panels = []
     for n in sorted({sizes[0], sizes[-1]}):
         drawn = tuple(
             line
-            for label, style, rows in results.series()
-            if label in chosen
+            for label, style, rows in series
             for line in _lines(results, label, style, rows.loc[rows["demonstrations"] == n])
         )
         if drawn:
@@ -46,7 +44,7 @@ def error_over_time(results: Results) -> Figure | None:
         "all test states and repetitions together. Straight upward lines are exponential compounding. "
         "A diverged episode counts as infinitely far from then on; an episode in which the expert's own loop "
         f"was cut short is left out from there. Errors below {_FLOOR:g} (t = 0 among them) are not drawn."
-        + left_out(len(chosen), len(kinds), "experts")
+        f"{others}"
     )
     return Figure("error-over-time", "Error along the episode", caption, tuple(panels))
 

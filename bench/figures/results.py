@@ -57,6 +57,13 @@ class Results:
                 if np.any(mine):
                     yield label, replace(self.styles[expert], dash=dash), self.table.loc[mine]
 
+    def few_series(self, limit: int) -> tuple[list[tuple[str, Style, pd.DataFrame]], str]:
+        """At most ``limit`` of the series, every kind in turn, and what a caption says of the others."""
+        everything = list(self.series())
+        kinds = {label: str(rows["expert_kind"].iloc[0]) for label, _, rows in everything}
+        chosen = selection(kinds, limit)
+        return [one for one in everything if one[0] in chosen], left_out(len(chosen), len(kinds), "experts")
+
     def representative(self, rows: pd.DataFrame) -> pd.Series:
         """The row of ``rows`` that arrays are drawn from: most demonstrations, first repetition."""
         return rows.sort_values(["demonstrations", "rep"], ascending=[False, True]).iloc[0]

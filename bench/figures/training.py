@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from bench.figures.palette import GREY
-from bench.figures.results import BAND, Results, curve, left_out, selection
+from bench.figures.results import BAND, Results, curve
 from bench.figures.spec import Figure, Panel, reference
 from mpc.metrics import suboptimality
 
@@ -13,13 +13,11 @@ _EXPERTS = 7
 
 def training(results: Results) -> Figure | None:
     """Held-out cloning loss and mean(J)/mean(J*) of the deployed policy at points of its training."""
-    kinds = {label: str(rows["expert_kind"].iloc[0]) for label, _, rows in results.series()}
-    chosen = selection(kinds, _EXPERTS)
+    series, others = results.few_series(_EXPERTS)
     most = results.sizes[-1]
     courses = [
         (label, style, _course(results, rows.loc[rows["demonstrations"] == most]))
-        for label, style, rows in results.series()
-        if label in chosen
+        for label, style, rows in series
     ]
     courses = [(label, style, course) for label, style, course in courses if len(course)]
     if not courses:
@@ -43,8 +41,7 @@ def training(results: Results) -> Figure | None:
     caption = (
         f"The policy as it would be deployed at each point of its training on {most} demonstrations: its "
         f"error on demonstrations held out, and the cost of its test loops relative to exact MPC from the "
-        f"same initial states (a diverged episode makes the mean infinite); {BAND}."
-        + left_out(len(chosen), len(kinds), "experts")
+        f"same initial states (a diverged episode makes the mean infinite); {BAND}.{others}"
     )
     return Figure("training", "Along training", caption, panels)
 

@@ -1,4 +1,4 @@
-"""Small linear programs ``max c'x, A x <= b`` from a feasible point, and what polytopes ask of them.
+"""Small linear programs ``max c'x, A x <= b`` from a feasible point.
 
 The method is the primal active-set method: along the projection of c onto the face that x is on, until a
 row stops it; where nothing is left of the projection the row with a negative multiplier is let go. Rows
@@ -8,34 +8,10 @@ have unit norm and a handful of variables, so every face's basis is simply made 
 import numpy as np
 
 from mpc.kernels.compilation import part
+from mpc.kernels.pieces import orthonormalise, solve_upper
 
 OPTIMAL, UNBOUNDED, STALLED = 1, 0, -1
 _FLAT = 1e-10  # a projection or multiplier this small is rounding
-
-
-@part
-def _basis_of_face(A, W, q, basis, R):
-    """Orthonormal ``basis`` of the rows W by two passes of Gram-Schmidt, ``A_W = R' basis``."""
-    n = A.shape[1]
-    for k in range(q):
-        for e in range(n):
-            basis[k, e] = A[W[k], e]
-        for i in range(k):
-            R[i, k] = 0.0
-        for _ in range(2):
-            for i in range(k):
-                overlap = 0.0
-                for e in range(n):
-                    overlap += basis[i, e] * basis[k, e]
-                R[i, k] += overlap
-                for e in range(n):
-                    basis[k, e] -= overlap * basis[i, e]
-        length = 0.0
-        for e in range(n):
-            length += basis[k, e] * basis[k, e]
-        R[k, k] = np.sqrt(length)
-        for e in range(n):
-            basis[k, e] /= R[k, k]
 
 
 @part
@@ -85,7 +61,9 @@ def maximise(A, b, rows, count, c, x, W, basis, R, d, multiplier):
         scale += c[e] * c[e]
     scale = np.sqrt(scale)
     for change in range(20 + 5 * (n + count)):
-        _basis_of_face(A, W, q, basis, R)
+        for k in range(q):
+            basis[k] = A[W[k]]
+        orthonormalise(basis, n, q, 0.0, R)
         length = _projected(c, basis, q, d) if q < n else 0.0
         if length > _FLAT * scale:
             hit, step = _first_stop(A, b, rows, count, W, q, x, d, length)
@@ -96,14 +74,13 @@ def maximise(A, b, rows, count, c, x, W, basis, R, d, multiplier):
             W[q] = hit
             q += 1
             continue
+        for k in range(q):  # c = A_W'multiplier, A_W = R'basis
+            d[k] = 0.0
+            for e in range(n):
+                d[k] += basis[k, e] * c[e]
+        solve_upper(R, q, d, multiplier)
         leaving = -1
         for k in range(q - 1, -1, -1):
-            multiplier[k] = 0.0
-            for e in range(n):
-                multiplier[k] += basis[k, e] * c[e]
-            for i in range(k + 1, q):
-                multiplier[k] -= R[k, i] * multiplier[i]
-            multiplier[k] /= R[k, k]
             if not multiplier[k] < -_FLAT * scale:
                 continue
             # Bland's rule, the smallest row, where the most negative one may be going round in circles.

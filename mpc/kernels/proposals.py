@@ -28,9 +28,9 @@ from mpc.kernels.compilation import part
 from mpc.kernels.pieces import factorise, solve_transposed, solve_upper
 
 UNDECIDED, VALID, ALONE, NO_PLAN = 0, 1, 2, -1
-_MARGIN = 100.0
-_DEPENDENT = 1e-10  # smallest squared pivot that inner products can tell from zero, with room
-_TRUSTED = 1e-6  # and that leaves slacks good to 1e-10
+MARGIN = 100.0
+LEAST_PIVOT = 1e-10  # smallest squared pivot that inner products can tell from zero, with room
+TRUSTED_PIVOT = 1e-6  # and that leaves slacks good to 1e-10
 
 
 @part
@@ -51,7 +51,7 @@ def place_slabs(x, ET, low, high, targets, tolerance):
 
 
 @part
-def _collect(side, order):
+def collect(side, order):
     """The active slabs in falling order; -1 if there are more than ``order`` holds."""
     q = 0
     for i in range(side.shape[0] - 1, -1, -1):
@@ -83,11 +83,11 @@ def rounds(gram, targets, low, high, tolerance, limit, side, order, R, y, nu, t)
     """
     changes = 0
     for _ in range(limit):
-        q = _collect(side, order)
+        q = collect(side, order)
         if q < 0:
             return UNDECIDED, 0, changes, 0.0
         least = factorise(gram, order, q, R)
-        if not least > _DEPENDENT:
+        if not least > LEAST_PIVOT:
             return UNDECIDED, 0, changes, 0.0
         widest = 0.0
         for k in range(q):
@@ -103,9 +103,9 @@ def rounds(gram, targets, low, high, tolerance, limit, side, order, R, y, nu, t)
             multiplier = -nu[k] if side[i] > 0 else nu[k]
             if not multiplier > 0.0:
                 side[i] = 2  # to be released below
-            clear = clear and multiplier > _MARGIN * widest / least
-            clear = clear and high[i] - low[i] > _MARGIN * widest
-        margin = _MARGIN * widest / np.sqrt(least)
+            clear = clear and multiplier > MARGIN * widest / least
+            clear = clear and high[i] - low[i] > MARGIN * widest
+        margin = MARGIN * widest / np.sqrt(least)
         for i in range(side.shape[0]):
             over, under = t[i] - high[i], low[i] - t[i]
             if side[i] == 0:
@@ -119,7 +119,7 @@ def rounds(gram, targets, low, high, tolerance, limit, side, order, R, y, nu, t)
                 changed += 1
         changes += changed
         if changed == 0:
-            outcome = UNDECIDED if least < _TRUSTED else ALONE if clear else VALID
+            outcome = UNDECIDED if least < TRUSTED_PIVOT else ALONE if clear else VALID
             return outcome, q, changes, least
     return UNDECIDED, 0, changes, 0.0
 
@@ -176,7 +176,7 @@ def _proves_infeasible(M, targets, low, high, tolerance, side, order, r, q, slab
         for k in range(q):
             v += side[order[k]] * r[k] * M[order[k], j]
         worst = max(worst, abs(v))
-    return worst <= 1e-11 * total and gap < -_MARGIN * slackness
+    return worst <= 1e-11 * total and gap < -MARGIN * slackness
 
 
 @part
@@ -210,7 +210,7 @@ def single_steps(M, gram, targets, low, high, tolerance, limit, side, order, R, 
             solve_upper(R, q, l, r)
             for k in range(q):
                 r[k] *= -sign * side[order[k]]  # rate of its multiplier
-            free = pivot > _DEPENDENT and q < order.shape[0]
+            free = pivot > LEAST_PIVOT and q < order.shape[0]
             step, leaving = violation / pivot if free else np.inf, -1
             for k in range(q):
                 if r[k] < -1e-14 and multiplier[k] < -step * r[k]:

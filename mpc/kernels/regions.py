@@ -13,11 +13,10 @@ import numpy as np
 from mpc.kernels.compilation import kernel, part
 from mpc.kernels.linear_programs import maximise
 from mpc.kernels.pieces import factorise, solve_transposed, solve_upper
+from mpc.kernels.proposals import LEAST_PIVOT, MARGIN, TRUSTED_PIVOT, collect, place_slabs
 
 REGION, EMPTY, DEPENDENT, AMBIGUOUS = 1, 0, -1, 2
-TOLERANCE = 1e-10  # of what enters a bound, as for the states (``place_slabs``)
-_DEPENDENT = 1e-10  # smallest squared pivot that inner products can tell from zero
-_MARGIN = 100.0  # as in ``proposals``: what makes an active set the only one
+_TOLERANCE = 1e-10  # of what enters a bound, as for the states (``place_slabs``)
 _SAME = 1e-9  # two half-spaces this close, or a facet this thin, are one, or none
 
 
@@ -39,7 +38,7 @@ def _laws(side, gram, ET, low, high, order, q, R, column, solution, nu):
 
 
 @part
-def _append_row(row, bound, margin, size, tag, A, b, kind, count, reach):
+def _append_row(row, bound, margin, size, tag, A, b, kind, count):
     """Add ``row'x <= bound`` to unit norm. Returns (count, share of the margin, outcome).
 
     A row that no state moves is left out; where it is broken there is no region (EMPTY), where it is
@@ -48,12 +47,12 @@ def _append_row(row, bound, margin, size, tag, A, b, kind, count, reach):
     n, norm, swing = row.shape[0], 0.0, 0.0
     for a in range(n):
         norm += row[a] * row[a]
-        swing += abs(row[a]) * reach[a]
+        swing += abs(row[a])
     norm = np.sqrt(norm)
-    if swing <= TOLERANCE * size:
-        if bound < -TOLERANCE * size:
+    if swing <= _TOLERANCE * size:
+        if bound < -_TOLERANCE * size:
             return count, 0.0, EMPTY
-        return count, 0.0, REGION if bound > margin + TOLERANCE * size else AMBIGUOUS
+        return count, 0.0, REGION if bound > margin + _TOLERANCE * size else AMBIGUOUS
     for a in range(n):
         A[count, a] = row[a] / norm
     b[count] = bound / norm
@@ -63,15 +62,15 @@ def _append_row(row, bound, margin, size, tag, A, b, kind, count, reach):
 
 
 @part
-def _half_spaces(
-    side, gram, ET, low, high, G, h, reach, order, q, least, nu, A, b, kind
-):  # fmt: skip
+def _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kind):
     """All half-spaces: (count, distance from all of them that leaves no other set, outcome)."""
     n, g = ET.shape[0], side.shape[0]
     row, signed = np.empty(n), np.empty(n)
+    tolerance, extent = np.empty(g), np.ones(n)
+    place_slabs(extent, ET, low, high, np.empty(g), tolerance)  # the largest that states can have
     count, keep_off, outcome, widest = 0, 0.0, REGION, 0.0
     for k in range(q):
-        widest = max(widest, _tolerance(order[k], ET, low, high, reach))
+        widest = max(widest, tolerance[order[k]])
     for k in range(q):
         i = order[k]
         if low[i] == high[i]:
@@ -79,12 +78,10 @@ def _half_spaces(
         sign, size = 1.0 if side[i] > 0 else -1.0, 1e-300
         for a in range(n):
             row[a] = sign * nu[k, a]
-            size += abs(nu[k, a]) * reach[a]
+            size += abs(nu[k, a])
         size += abs(nu[k, n])
-        margin = _MARGIN * widest / least
-        count, needs, found = _append_row(
-            row, -sign * nu[k, n], margin, size, -1 - i, A, b, kind, count, reach
-        )
+        margin = MARGIN * widest / least
+        count, needs, found = _append_row(row, -sign * nu[k, n], margin, size, -1 - i, A, b, kind, count)
         if found == EMPTY:
             return count, keep_off, EMPTY
         outcome = AMBIGUOUS if found == AMBIGUOUS else outcome
@@ -92,7 +89,7 @@ def _half_spaces(
     for i in range(g):
         if side[i] != 0:
             continue
-        offset, tolerance = 0.0, _tolerance(i, ET, low, high, reach)
+        offset = 0.0
         for a in range(n):
             row[a] = -ET[a, i]
         for k in range(q):
@@ -100,7 +97,7 @@ def _half_spaces(
             for a in range(n):
                 row[a] += inner * nu[k, a]
             offset += inner * nu[k, n]
-        margin = 10.0 * tolerance + _MARGIN * widest / np.sqrt(least)
+        margin = 10.0 * tolerance[i] + MARGIN * widest / np.sqrt(least)
         for sign in (1.0, -1.0):
             limit = high[i] if sign > 0 else -low[i]
             if limit == np.inf:
@@ -109,7 +106,7 @@ def _half_spaces(
                 signed[a] = sign * row[a]
             tag = 2 * i + (1 if sign > 0 else 0)
             count, needs, found = _append_row(
-                signed, limit - sign * offset, margin, tolerance / TOLERANCE, tag, A, b, kind, count, reach
+                signed, limit - sign * offset, margin, tolerance[i] / _TOLERANCE, tag, A, b, kind, count
             )
             if found == EMPTY:
                 return count, keep_off, EMPTY
@@ -124,18 +121,6 @@ def _half_spaces(
         b[count], kind[count] = h[i] / np.sqrt(norm), 2 * g + i
         count += 1
     return count, keep_off, outcome
-
-
-@part
-def _tolerance(i, ET, low, high, reach):
-    """The largest tolerance that slab i has at a state of the domain."""
-    total = 0.0
-    for bound in (low[i], high[i]):
-        if abs(bound) < np.inf:
-            total = max(total, abs(bound))
-    for a in range(reach.shape[0]):
-        total += abs(ET[a, i]) * reach[a]
-    return TOLERANCE * total + 1e-300
 
 
 @part
@@ -154,16 +139,11 @@ def _first_met(A, b, count, inside, toward):
 
 @part
 def _inner_ball(A, b, count, centre):
-    """Move ``centre`` to that of a largest ball inside all rows; returns its radius, negative if empty."""
+    """Write the ``centre`` of a largest ball inside all rows; returns its radius, negative if empty."""
     n = centre.shape[0]
-    lifted, c, x, rows = np.ones((count, n + 1)), np.zeros(n + 1), np.empty(n + 1), np.arange(count)
+    lifted, c, x, rows = np.ones((count, n + 1)), np.zeros(n + 1), np.zeros(n + 1), np.arange(count)
     lifted[:, :n] = A[:count]
-    x[:n], x[n], c[n] = centre, np.inf, 1.0
-    for i in range(count):
-        room = b[i]
-        for a in range(n):
-            room -= A[i, a] * x[a]
-        x[n] = min(x[n], room)
+    x[n], c[n] = b[:count].min(), 1.0
     _climb(lifted, b, rows, count, c, x)
     centre[:] = x[:n]
     return x[n]
@@ -207,40 +187,32 @@ def _facets(A, b, count, inside, radius, rows):
 
 @kernel(
     "Tuple((int64, int64, f8, f8))(i1[::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[::1],"
-    " f8[::1], f8[::1], f8[:,::1], f8[::1], i8[::1])"
+    " f8[::1], f8[:,::1], f8[::1], i8[::1])"
 )
-def describe(side, gram, ET, low, high, G, h, reach, centre, A, b, kind):
-    """The region of the set ``side`` within ``G x <= h``, where ``|x| <= reach``.
+def describe(side, gram, ET, low, high, G, h, centre, A, b, kind):
+    """The region of the set ``side`` within ``G x <= h``, in units in which no ``|x_i|`` there exceeds 1.
 
     Returns (outcome, number of facets, radius of the largest ball inside, distance from all facets that
     leaves no other set). Facet f is ``A[f]'x <= b[f]``; ``kind[f]`` is ``2 i`` (``2 i + 1``) where slab i
     meets its lower (upper) bound, ``-1 - i`` where its multiplier ends, from ``2 g`` on rows of the domain.
-    ``centre`` is a guess, and then the centre of the largest ball.
+    ``centre`` becomes the centre of the largest ball.
     """
     g, n = side.shape[0], centre.shape[0]
-    order, q = np.empty(g, np.int64), 0
-    for i in range(g - 1, -1, -1):
-        if side[i] != 0:
-            order[q] = i
-            q += 1
+    order = np.empty(g, np.int64)
+    q = collect(side, order)
     R, column, solution, nu = np.empty((q, q)), np.empty(q), np.empty(q), np.empty((q, n + 1))
     least = factorise(gram, order, q, R)
-    if not least > _DEPENDENT:
+    if not least > LEAST_PIVOT:
         return DEPENDENT, 0, 0.0, 0.0
     _laws(side, gram, ET, low, high, order, q, R, column, solution, nu)
-    count, keep_off, outcome = _half_spaces(
-        side, gram, ET, low, high, G, h, reach, order, q, least, nu, A, b, kind
-    )
+    count, keep_off, outcome = _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kind)
     if outcome == EMPTY:
         return EMPTY, 0, 0.0, 0.0
     radius = _inner_ball(A, b, count, centre)
-    extent = 0.0
-    for a in range(n):
-        extent = max(extent, reach[a])
-    if not radius > _SAME * extent:
+    if not radius > _SAME:
         return EMPTY, 0, radius, 0.0
     rows = np.empty(count, np.int64)
     kept = np.sort(rows[: _facets(A, b, count, centre, radius, rows)])
     for f in range(len(kept)):
         A[f], b[f], kind[f] = A[kept[f]], b[kept[f]], kind[kept[f]]
-    return outcome, len(kept), radius, keep_off if least > 1e-6 else np.inf
+    return outcome, len(kept), radius, keep_off if least > TRUSTED_PIVOT else np.inf
