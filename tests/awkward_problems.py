@@ -34,7 +34,7 @@ def awkward_problem(n: int, m: int, N: int, seed: int, extras: Iterable[str] = (
     if "thin" in extras:
         g = rng.normal(size=m)
         U = Polytope(np.vstack([U.G, g, -g]), np.append(U.h, [1e-3, 2e-3]))
-    Q, R = _definite(rng, n), 10.0 ** rng.uniform(-2, 0.5) * _definite(rng, m)
+    Q, R = definite(rng, n), 10.0 ** rng.uniform(-2, 0.5) * definite(rng, m)
     return ControlProblem(
         system=LinearSystem(A, B),
         X=X,
@@ -63,7 +63,7 @@ def _copied(polytope: Polytope, factor: Array, room: float) -> Polytope:
     return Polytope(G, np.append(polytope.h, room * factor * polytope.h[:few]))
 
 
-def _definite(rng: np.random.Generator, size: int) -> Array:
+def definite(rng: np.random.Generator, size: int) -> Array:
     root = rng.normal(size=(size, size)) / np.sqrt(size)
     return root @ root.T + 0.1 * np.eye(size)
 
