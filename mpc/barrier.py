@@ -11,7 +11,7 @@ from mpc.arrays import Array, frozen, positive_number
 from mpc.condense import LeastDistance, least_distance
 from mpc.expert import Control, blanked, state_rows
 from mpc.kernels.barrier import label_states, scratch_for
-from mpc.kernels.compilation import run_blocks
+from mpc.kernels.threads import run_blocks
 from mpc.online import OnlineExpert
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem, stage_rows
@@ -20,7 +20,7 @@ from mpc.stages import StageProgram
 from mpc.status import Status
 
 _STATES_AT_ONCE = 256  # of the Hessian's dense arrays
-_ROWS_PER_BLOCK = 2048  # a block ends with idle lanes, so it should not be short
+_LEAST_ROWS, _MOST_ROWS = 128, 2048  # of a block: it ends with idle lanes, so it should not be short
 _PATIENCE = 50  # Newton steps after which a state may be infeasible
 
 
@@ -186,7 +186,8 @@ class BarrierExpert:
                 scratch_for(n, m, N, c), limit, labels,
             )  # fmt: skip
 
-        run_blocks(count // steps, work, _ROWS_PER_BLOCK)
+        effort = steps * N * (250 + 0.35 * (n + m) ** 3)  # measured on cases a to e of the speed benchmark
+        run_blocks(count // steps, work, effort, max(_LEAST_ROWS // steps, 8), _MOST_ROWS)
         return Control(u, status, dudx, value, gradient, curvature, cost), plans, iterations
 
 

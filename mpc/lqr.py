@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 
 from mpc.arrays import Array, frozen, row_product
 from mpc.expert import Control, blanked, state_rows
-from mpc.kernels.compilation import run_blocks
 from mpc.kernels.projection import project_rows
+from mpc.kernels.threads import run_blocks
 from mpc.problem import ControlProblem, quadratic, riccati_solution
 from mpc.status import Status
 
@@ -91,5 +91,5 @@ def project(G: Array, h: Array, points: Array) -> tuple[Array, np.ndarray, Array
     def work(start: int, stop: int) -> None:
         project_rows(start, stop, points, unit, h / scale, status, u, tangent)
 
-    run_blocks(B, work)
+    run_blocks(B, work, 500.0 + 10.0 * len(h) * m * m)
     return u, status, tangent

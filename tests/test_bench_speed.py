@@ -20,7 +20,7 @@ from bench.speed.table import HEADS, cells, frame, markdown, rich_table
 from bench.speed.timing import Contestant, Times, affordable, in_turn, threads
 from bench.speed.truth import barrier_truth, exact_truth
 from mpc import OnlineExpert, Status, catalogue
-from mpc.kernels.compilation import thread_count
+from mpc.kernels.threads import thread_count
 
 TINY = Settings(("a",), states=2, steps=3, rounds=1, budget=0.0, least=0.0)
 PARTS = [

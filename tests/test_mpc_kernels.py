@@ -1,4 +1,4 @@
-"""What every expert promises, and how kernels are run: shapes, statuses, same bits in any batch."""
+"""What every expert promises: shapes, statuses, same bits in any batch."""
 
 from typing import get_args
 
@@ -8,7 +8,6 @@ from generators import answer_first_qp, asymmetric, feasible_states
 
 from mpc.configs import Barrier, ExpertConfig, Linear, Lqr, Online, Smoothed
 from mpc.expert import Expert
-from mpc.kernels.compilation import run_blocks, thread_count
 from mpc.lqr import project
 from mpc.status import Status
 
@@ -99,29 +98,3 @@ def test_projection_onto_an_empty_set_is_infeasible():
     u, status, _ = project(np.array([[1.0], [-1.0]]), np.array([-1.0, -1.0]), np.zeros((1, 1)))
     assert status[0] == Status.infeasible
     assert np.isnan(u).all()
-
-
-@pytest.mark.parametrize("threads", ["1", "3"])
-def test_blocks_cover_every_row_once_and_raise_what_fails(threads, monkeypatch):
-    monkeypatch.setenv("CENTRALPATH_THREADS", threads)
-    for rows in (0, 1, 255, 1000):
-        seen = np.zeros(rows, int)
-
-        def work(start, stop, seen=seen):
-            seen[start:stop] += 1
-
-        run_blocks(rows, work)
-        assert (seen == 1).all()
-
-    def fail(start, stop):
-        raise ArithmeticError(f"row {start}")
-
-    with pytest.raises(ArithmeticError, match="row 0"):
-        run_blocks(10, fail)
-
-
-@pytest.mark.parametrize("text", ["0", "-2", "many"])
-def test_a_bad_number_of_threads_is_refused(text, monkeypatch):
-    monkeypatch.setenv("CENTRALPATH_THREADS", text)
-    with pytest.raises(ValueError, match=f"CENTRALPATH_THREADS must be a whole number.*got '{text}'"):
-        thread_count()

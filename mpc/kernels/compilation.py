@@ -1,4 +1,4 @@
-"""How kernels are compiled, cached on disk, and run over a batch by several threads.
+"""How kernels are compiled and cached on disk.
 
 Compiled code lives in a folder named after a hash of every kernel source, of the versions that made it
 and of the processor that it is for, so a changed kernel can never meet stale code, nor a processor that of
@@ -12,7 +12,6 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,30 +89,3 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
         return compiled
 
     return decorate
-
-
-def thread_count() -> int:
-    """Threads a batch is divided among: $CENTRALPATH_THREADS, by default the number of cores."""
-    text = os.environ.get("CENTRALPATH_THREADS", "")
-    if text and not (text.isdigit() and int(text) >= 1):
-        raise ValueError(f"CENTRALPATH_THREADS must be a whole number of at least 1, got {text!r}")
-    return int(text) if text else os.cpu_count() or 1
-
-
-def run_blocks(rows: int, work: Callable[[int, int], None], most: int = 256) -> None:
-    """Call ``work(start, stop)`` on blocks of at most ``most`` rows, in threads.
-
-    Kernels release the interpreter's lock.
-
-    Rows never see each other, so the numbers do not depend on blocks or threads.
-    """
-    threads = thread_count()
-    size = max(1, min(most, -(-rows // threads)))
-    spans = [(start, min(start + size, rows)) for start in range(0, rows, size)]
-    if threads == 1 or len(spans) == 1:
-        for start, stop in spans:
-            work(start, stop)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(work, *span) for span in spans]:
-            future.result()
