@@ -83,13 +83,14 @@ def project(G: Array, h: Array, points: Array) -> tuple[Array, np.ndarray, Array
     """Euclidean projection of ``points (B, m)`` onto ``G u <= h``: ``(u, status, du/dpoint (B, m, m))``."""
     norms = np.linalg.norm(G, axis=1)
     scale = np.where(norms > 0, norms, 1.0)
-    unit = np.ascontiguousarray(G / scale[:, None])
+    unit, bounds, never = np.ascontiguousarray(G / scale[:, None]), h / scale, np.full(len(h), np.inf)
+    columns = np.ascontiguousarray(unit.T)
     B, m = points.shape
     u, status, tangent = np.full((B, m), np.nan), np.zeros(B, np.int8), np.full((B, m, m), np.nan)
     points = np.ascontiguousarray(points)
 
     def work(start: int, stop: int) -> None:
-        project_rows(start, stop, points, unit, h / scale, status, u, tangent)
+        project_rows(start, stop, points, unit, columns, bounds, never, status, u, tangent)
 
     run_blocks(B, work, 500.0 + 10.0 * len(h) * m * m)
     return u, status, tangent

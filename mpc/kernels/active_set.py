@@ -14,7 +14,7 @@ is a function of ``M``, ``b`` and the tolerance alone.
 
 import numpy as np
 
-from mpc.kernels.compilation import part
+from mpc.kernels.compilation import NONE, ZERO, part
 
 OFF, WORKING, UPPER = 0, 1, 2
 OPTIMAL, INFEASIBLE, ITERATION_LIMIT, BROKEN = 2, -1, -3, -4
@@ -65,8 +65,8 @@ def _append(basis, R, d, q):
 
 
 @part
-def _remove(basis, R, working, multiplier, q, leaving):
-    """Delete column ``leaving`` of the factorisation by plane rotations."""
+def remove(R, working, multiplier, q, leaving, cosines, sines):
+    """Delete column ``leaving`` of R, by rotations of the rows k and k + 1 from ``leaving`` to q - 2."""
     for j in range(leaving, q - 1):
         working[j] = working[j + 1]
         multiplier[j] = multiplier[j + 1]
@@ -75,17 +75,17 @@ def _remove(basis, R, working, multiplier, q, leaving):
     for k in range(leaving, q - 1):
         a, e = R[k, k], R[k + 1, k]
         radius = np.sqrt(a * a + e * e)
-        if radius == 0.0:
-            continue
-        c, s = a / radius, e / radius
-        for j in range(k, q - 1):
-            upper, lower = R[k, j], R[k + 1, j]
-            R[k, j] = c * upper + s * lower
-            R[k + 1, j] = c * lower - s * upper
-        for j in range(basis.shape[1]):
-            upper, lower = basis[k, j], basis[k + 1, j]
-            basis[k, j] = c * upper + s * lower
-            basis[k + 1, j] = c * lower - s * upper
+        c, s = (a / radius, e / radius) if radius > 0.0 else (1.0, 0.0)
+        _rotate(R, k, k, q - 1, c, s)
+        cosines[k], sines[k] = c, s
+
+
+@part
+def _rotate(rows, k, first, last, c, s):
+    for j in range(first, last):
+        upper, lower = rows[k, j], rows[k + 1, j]
+        rows[k, j] = c * upper + s * lower
+        rows[k + 1, j] = c * lower - s * upper
 
 
 @part
@@ -100,7 +100,7 @@ def careful_set(M, MT, b, tolerance, upper, limit, z, place, working, multiplier
     basis[:, :] = 0.0
     for i in range(p):
         basis[i, i] = 1.0
-    q, iterations = 0, 0
+    q, iterations = ZERO, 0
     while True:
         row, sign = _most_violated(MT, b, tolerance, z, place, residual)
         if row < 0:
@@ -129,7 +129,7 @@ def careful_set(M, MT, b, tolerance, upper, limit, z, place, working, multiplier
             full = sign * s / outside if free else np.inf
             step = max(full, 0.0)
             own = upper[row] - entering if sign > 0 else entering
-            leaving, bounded = -1, own < step
+            leaving, bounded = NONE, own < step
             step = min(step, own)
             for j in range(q):
                 rate = -sign * r[j]
@@ -153,7 +153,9 @@ def careful_set(M, MT, b, tolerance, upper, limit, z, place, working, multiplier
             if leaving >= 0:
                 gone = working[leaving]
                 place[gone] = OFF if -sign * r[leaving] < 0 else UPPER
-                _remove(basis, R, working, multiplier, q, leaving)
+                remove(R, working, multiplier, q, leaving, d, r)
+                for k in range(leaving, q - 1):
+                    _rotate(basis, k, ZERO, p, d[k], r[k])
                 q -= 1
                 continue
             if bounded:

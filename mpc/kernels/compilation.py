@@ -29,6 +29,10 @@ part = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_c
 inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 """Decorates a piece so short that a call would cost as much as it does."""
 
+ZERO, NONE = np.int64(0), np.int64(-1)
+"""What a counter or an index begins with that is handed to parts: a plain 0 has a type of its own in Numba,
+for which a part is compiled a second time."""
+
 
 def _digest() -> str:
     """What compiled code depends on: sources as Numba tells them apart, versions, processor and options.

@@ -21,14 +21,14 @@ from mpc.kernels.pieces import (
     held_curvature,
     solve_upper,
 )
-from mpc.kernels.plant import PLANT, follow
+from mpc.kernels.plant import PLANT, finite, follow
 from mpc.kernels.proposals import ALONE, NO_PLAN, UNDECIDED, VALID, place_slabs, rounds, single_steps
 
 INVALID = -5
 BY_ROUNDS, BY_STEPS, BY_CARE = 1, 2, 3  # how a state was settled
 CARE, STEPS, CHOICE, ROUNDS = 0, 1, 2, 3  # what is tried first
 _MANY_VIOLATED = 10  # from so many violated bounds on rounds beat single steps
-_ROUNDS = 10
+_ROUNDS, _ROUNDS_AT_END = np.int64(10), np.int64(3)
 
 
 @part
@@ -60,7 +60,9 @@ def _propose(
     )
     changes += changed
     if outcome == VALID:
-        outcome, q, changed, least = rounds(gram, targets, low, high, tolerance, 3, side, order, R, y, nu, t)
+        outcome, q, changed, least = rounds(
+            gram, targets, low, high, tolerance, _ROUNDS_AT_END, side, order, R, y, nu, t
+        )
         return outcome, BY_STEPS, q, changes + changed, least, -1
     return outcome, BY_STEPS, q, changes, 0.0, slab
 
@@ -167,19 +169,19 @@ def label_states(
     """
     c, p = M.shape
     n, m, g = x.shape[1], K0.shape[0], SM.shape[0]
-    b, tolerance, place, residual = np.empty(c), np.empty(c), np.zeros(c, np.int8), np.empty(c)
-    targets, slab_tolerance, t, side = np.empty(g), np.empty(g), np.empty(g), np.zeros(g, np.int8)
+    b, tolerance, place, residual = np.empty(c), np.empty(c), np.empty(c, np.int8), np.empty(c)
+    targets, slab_tolerance, t, side = np.empty(g), np.empty(g), np.empty(g), np.empty(g, np.int8)
     z, zu, l, r, nu, y, bound = (
-        np.empty(p), np.zeros(p), np.empty(p), np.empty(p), np.empty(p), np.empty(p), np.empty(p)
+        np.empty(p), np.empty(p), np.empty(p), np.empty(p), np.empty(p), np.empty(p), np.empty(p)
     )  # fmt: skip
     order, working, multiplier = np.empty(p, np.int64), np.empty(p, np.int64), np.empty(p)
-    R, basis, rows = np.zeros((p, p)), np.empty((p, p)), np.empty((p, p + n + 1))
+    R, basis, rows = np.empty((p, p)), np.empty((p, p)), np.empty((p, p + n + 1))
     Y, inner, offset = np.empty((p, n + 1 + m)), np.empty((m, n + 1)), np.empty(m)
     square, half = np.empty((m, m)), np.empty((m, m))
     steps, A, B, disturbance, bound_of_states = plant
     s, following = start, start + steps
     while s < stop:
-        if not np.isfinite(x[s]).all():
+        if not finite(x[s]):
             status[s] = INVALID
             s, following = following, following + steps
             continue

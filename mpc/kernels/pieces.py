@@ -202,7 +202,7 @@ def held_curvature(M, stage, order, q, m, n, L0, Y, square, half, R, rows, curva
                 square[i, j] -= Y[k, n + 1 + i] * Y[k, n + 1 + j]
     for k in range(m):  # half = C^-1 L0' with square = C C', by columns of C
         if not square[k, k] > WELL_APART:
-            _curvature_of_later_rows(M, order, count, m, L0, R, rows, curvature)
+            _curvature_of_later_rows(M, order, count, m, L0, square, half, R, rows, curvature)
             return
         root = np.sqrt(square[k, k])
         for j in range(m):
@@ -221,7 +221,7 @@ def held_curvature(M, stage, order, q, m, n, L0, Y, square, half, R, rows, curva
 
 
 @part
-def _curvature_of_later_rows(M, order, count, m, L0, R, rows, curvature):
+def _curvature_of_later_rows(M, order, count, m, L0, square, half, R, rows, curvature):
     p = M.shape[1]
     later = p - m
     for k in range(count):
@@ -232,12 +232,18 @@ def _curvature_of_later_rows(M, order, count, m, L0, R, rows, curvature):
         for j in range(p, rows.shape[1]):
             rows[k, j] = 0.0
     orthonormalise(rows, later, count, 1e-9, R)
+    for i in range(m):
+        for j in range(m):
+            square[i, j] = 1.0 if i == j else 0.0
+            for k in range(count):
+                square[i, j] += rows[k, later + i] * rows[k, later + j]
+    for i in range(m):
+        for e in range(m):
+            half[i, e] = 0.0
+            for j in range(m):
+                half[i, e] += square[i, j] * L0[e, j]
     for a in range(m):
         for e in range(m):
             curvature[a, e] = 0.0
             for i in range(m):
-                for j in range(m):
-                    inner = 1.0 if i == j else 0.0
-                    for k in range(count):
-                        inner += rows[k, later + i] * rows[k, later + j]
-                    curvature[a, e] += 2.0 * L0[a, i] * inner * L0[e, j]
+                curvature[a, e] += 2.0 * L0[a, i] * half[i, e]

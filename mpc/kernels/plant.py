@@ -13,6 +13,15 @@ PLANT = "Tuple((int64, f8[:,::1], f8[:,::1], f8[:,::1], float64))"
 
 
 @part
+def finite(x):
+    """Whether all entries of a state are finite."""
+    total = 0.0
+    for a in range(x.shape[0]):
+        total += 0.0 * x[a]
+    return total == 0.0
+
+
+@part
 def follow(t, x, u, A, B, w, bound):
     """Put ``x[t+1] = A x[t] + B u[t] + w[t]``, summed as ``LinearSystem.step`` does; True if in bounds."""
     inside = True

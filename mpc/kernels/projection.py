@@ -5,6 +5,7 @@ import numpy as np
 from mpc.kernels.active_set import OPTIMAL, careful_set
 from mpc.kernels.compilation import kernel, part
 from mpc.kernels.pieces import orthonormalise
+from mpc.kernels.plant import finite
 
 
 @part
@@ -18,21 +19,22 @@ def _sort(working, order, q):
         order[k + 1] = row
 
 
-@kernel("void(int64, int64, f8[:,::1], f8[:,::1], f8[::1], i1[::1], f8[:,::1], f8[:,:,::1])")
-def project_rows(start, stop, points, M, w, status, u, tangent):
+@kernel(
+    "void(int64, int64, f8[:,::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], i1[::1], f8[:,::1], f8[:,:,::1])"
+)
+def project_rows(start, stop, points, M, MT, w, upper, status, u, tangent):
     """Euclidean projections of ``points[start:stop]`` onto ``M u <= w`` and their derivatives.
 
     ``u = point + z`` with ``z = argmin ||z||^2`` over ``M z <= w - M point``; the derivative is the
     projector ``I - Q_1 Q_1'`` onto the face.
     """
     c, p = M.shape
-    b, tolerance, upper, place = np.empty(c), np.empty(c), np.full(c, np.inf), np.empty(c, np.int8)
+    b, tolerance, place = np.empty(c), np.empty(c), np.empty(c, np.int8)
     z, d, r = np.empty(p), np.empty(p), np.empty(p)
     working, order, multiplier = np.empty(p, np.int64), np.empty(p, np.int64), np.empty(p)
-    basis, R, rows, residual = np.empty((p, p)), np.zeros((p, p)), np.empty((p, p + 1)), np.empty(c)
-    MT = np.ascontiguousarray(M.T)
+    basis, R, rows, residual = np.empty((p, p)), np.empty((p, p)), np.empty((p, p + 1)), np.empty(c)
     for s in range(start, stop):
-        if not np.isfinite(points[s]).all():
+        if not finite(points[s]):
             status[s] = -5
             continue
         for i in range(c):

@@ -24,7 +24,8 @@ multipliers by ``tau`` over the smallest squared pivot, and the slacks by ``tau`
 
 import numpy as np
 
-from mpc.kernels.compilation import part
+from mpc.kernels.active_set import remove
+from mpc.kernels.compilation import NONE, ZERO, part
 from mpc.kernels.pieces import factorise, solve_transposed, solve_upper
 
 UNDECIDED, VALID, ALONE, NO_PLAN = 0, 1, 2, -1
@@ -132,24 +133,6 @@ def _append(R, l, pivot, q):
 
 
 @part
-def _remove(R, order, multiplier, q, leaving):
-    """Delete column ``leaving`` of R by plane rotations."""
-    for j in range(leaving, q - 1):
-        order[j] = order[j + 1]
-        multiplier[j] = multiplier[j + 1]
-        for i in range(j + 2):
-            R[i, j] = R[i, j + 1]
-    for k in range(leaving, q - 1):
-        a, e = R[k, k], R[k + 1, k]
-        radius = np.sqrt(a * a + e * e)
-        c, s = a / radius, e / radius
-        for j in range(k, q - 1):
-            first, second = R[k, j], R[k + 1, j]
-            R[k, j] = c * first + s * second
-            R[k + 1, j] = c * second - s * first
-
-
-@part
 def _most_violated(t, low, high, tolerance, side):
     worst, slab, sign = 0.0, -1, 1
     for i in range(t.shape[0]):
@@ -186,7 +169,7 @@ def single_steps(M, gram, targets, low, high, tolerance, limit, side, order, R, 
     VALID: no bound is violated by the set in ``side``; a round is to confirm it. NO_PLAN: the multipliers
     1 on the entering slab, whose ``side`` is set too, and r on the q slabs of ``order`` are a certificate.
     """
-    q, changes = 0, 0
+    q, changes = ZERO, 0
     for i in range(side.shape[0]):
         side[i] = 0
     while True:
@@ -211,7 +194,7 @@ def single_steps(M, gram, targets, low, high, tolerance, limit, side, order, R, 
             for k in range(q):
                 r[k] *= -sign * side[order[k]]  # rate of its multiplier
             free = pivot > LEAST_PIVOT and q < order.shape[0]
-            step, leaving = violation / pivot if free else np.inf, -1
+            step, leaving = violation / pivot if free else np.inf, NONE
             for k in range(q):
                 if r[k] < -1e-14 and multiplier[k] < -step * r[k]:
                     step, leaving = -multiplier[k] / r[k], k
@@ -234,5 +217,5 @@ def single_steps(M, gram, targets, low, high, tolerance, limit, side, order, R, 
             if free:
                 violation = max(violation - step * pivot, 0.0)
             side[order[leaving]] = 0
-            _remove(R, order, multiplier, q, leaving)
+            remove(R, order, multiplier, q, leaving, l, r)
             q -= 1
