@@ -66,6 +66,10 @@ def test_mistyped_options_are_refused(capsys, tmp_path):
             "error: the Minari dataset id 'mine/demos' has no version",
         ),
         (["generate", "--out", "d", "expert:barrier", "--expert.eta", "-1"], "error: eta must be"),
+        *(
+            ([*command, "--seed", "-1"], "error: seed must be a whole number of at least 0, got -1")
+            for command in (["generate", "--out", "d"], ["train", "d"], ["quickstart"], ["sweep", "x"])
+        ),
         (["generate", "--out", "d", "--episodes", "0"], "error: episodes must be a whole number"),
         (["generate", "--out", "d", "--system", "my.json"], "error: cannot read the problem's record"),
     ],

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from mpc.arrays import whole_number
 from mpc.configs import ExpertConfig, Online
 
 
@@ -41,6 +42,7 @@ class Generate:
         """Write the dataset, and export it where asked."""
         if (self.to == "minari") != (self.minari_id is not None):
             raise ValueError("--to minari and --minari-id ID belong together; give both or neither")
+        whole_number("seed", self.seed, 0)
         from time import perf_counter
 
         from rich.console import Console

@@ -13,7 +13,7 @@ from rich.table import Table
 import bench.studies
 from bench.commands.progress import counting
 from bench.statistics import bootstrap
-from mpc.arrays import Array
+from mpc.arrays import Array, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,12 @@ def study_module(name: str) -> Any:
 
 
 def run_study(name: str, size: str, seed: int, out: Path, *, workers: int | None, command: str) -> int:
-    """Run what is missing, print the table and verdicts, write the report; 1 if an experiment failed."""
+    """Run what is missing, print the table and verdicts, write the report; 1 if an experiment failed.
+
+    Raises:
+        ValueError: if the seed is negative.
+    """
+    whole_number("seed", seed, 0)
     from bench.report import write_report
     from bench.store import read_table
     from bench.sweep import sweep

@@ -6,6 +6,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from imitation.learners.configs import BehaviourCloning
+from mpc.arrays import whole_number
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Train:
 
     def run(self) -> int:
         """Train, save, and print the losses."""
+        whole_number("seed", self.seed, 0)
         if self.out.exists():
             raise ValueError(f"--out {self.out} exists; pass another path, or remove the file")
         if not self.out.resolve().parent.is_dir():
