@@ -131,6 +131,14 @@ class BarrierExpert:
         """Exact MPC of slightly tightened constraints: it proves where no strictly feasible plan exists."""
         return OnlineExpert(tightened(self.problem))
 
+    def _without_proof(self, control: Control, x: Array, failed: np.ndarray) -> np.ndarray:
+        """The failed rows that are not proved infeasible; those that are get that status."""
+        if not failed.size:
+            return failed
+        proved = self._strict(x[failed]).status == Status.infeasible
+        control.status[failed[proved]] = Status.infeasible
+        return failed[~proved]
+
     def _label(self, x: Array, eta: Array, *, whole: bool) -> tuple[Control, Array, np.ndarray]:
         """Labels, plans ``(B, N, m)`` where ``whole``, and Newton steps.
 
@@ -139,10 +147,7 @@ class BarrierExpert:
         """
         control, plans, iterations = self._solve(x, eta, min(_PATIENCE, self.max_iterations), whole=whole)
         failed = np.flatnonzero((control.status < 0) & np.isfinite(x).all(axis=1))
-        if failed.size:
-            proof = self._strict(x[failed]).status
-            control.status[failed[proof == Status.infeasible]] = Status.infeasible
-            failed = failed[proof != Status.infeasible]
+        failed = self._without_proof(control, x, failed)
         if failed.size and self.max_iterations > _PATIENCE:
             late, late_plans, late_iterations = self._solve(
                 x[failed], eta[failed], self.max_iterations, whole=whole
@@ -162,11 +167,8 @@ class BarrierExpert:
         limit = min(_PATIENCE, self.max_iterations)
         control, _, _ = self._solve(rows, self._weights(rows), limit, whole=False, steps=steps, w=w)
         failed = np.flatnonzero((control.status < 0) & (control.status != Status.invalid_input))
-        if failed.size:
-            proof = self._strict(rows[failed]).status
-            if (proof != Status.infeasible).any() and self.max_iterations > _PATIENCE:
-                return None
-            control.status[failed[proof == Status.infeasible]] = Status.infeasible
+        if self._without_proof(control, rows, failed).size and self.max_iterations > _PATIENCE:
+            return None
         return by_loops(rows, control, steps)
 
     def _solve(
