@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mpc.arrays import Array, frozen, whole_number
-from mpc.expert import Control
+from mpc.expert import Control, Expert
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
 from mpc.status import Status
@@ -66,6 +66,9 @@ def simulate(
     (the state that passed it is kept). Labels are kept where the controller is an expert: a plain
     callable that returns inputs has none. Inputs are applied as given, never clipped.
 
+    Other controllers answer for every loop at every step, also for those that have ended; experts, whose
+    labels are functions of one state, are asked for the others only.
+
     A state from which no plan exists raises nothing: it is recorded as the status of its label, and its
     loop ends there. ``rollouts.labels[:, 0].or_raise(x0)`` raises if an expert had no usable action in one
     of the initial states.
@@ -92,21 +95,23 @@ def simulate(
     labels: dict[str, np.ndarray] | None = None
     xs[:, 0] = x
     memory = loop.start(E, rng)
+    of_states = isinstance(loop, Memoryless) and isinstance(controller, Expert)
     for t in range(T):
-        control, memory = loop.act(memory, t, x)
-        if control.u.shape != (E, problem.m):
-            raise ValueError(
-                f"the controller must give one input a row, ({E}, {problem.m}), got {control.u.shape}"
-            )
-        labels = _keep(labels, control, t, T, alive)
-        acts = alive & np.isfinite(control.u).all(axis=1) & (control.status >= 0)
-        us[acts, t] = control.u[acts]
-        following = problem.system.step(x[acts], control.u[acts])
-        x = np.array(x)
-        x[acts] = following if w is None else following + w[acts, t]
-        xs[acts, t + 1] = x[acts]
-        length[acts] = t + 1
-        alive = acts & (np.abs(x) <= problem.divergence_limit).all(axis=1)
+        asked = np.flatnonzero(alive) if of_states else np.arange(E)
+        control, memory = loop.act(memory, t, x[asked])
+        if control.u.shape != (expected := (len(asked), problem.m)):
+            raise ValueError(f"the controller must give one input a row, {expected}, got {control.u.shape}")
+        control, rows = control[alive[asked]], asked[alive[asked]]
+        labels = _keep(labels, control, t, T, E, rows)
+        acts = np.isfinite(control.u).all(axis=1) & (control.status >= 0)
+        rows, u = rows[acts], control.u[acts]
+        us[rows, t] = u
+        following = problem.system.step(x[rows], u)
+        x[rows] = following if w is None else following + w[rows, t]
+        xs[rows, t + 1] = x[rows]
+        length[rows] = t + 1
+        alive[:] = False
+        alive[rows] = (np.abs(x[rows]) <= problem.divergence_limit).all(axis=1)
         if not alive.any():
             break
     return Rollouts(xs, us, length, None if w is None else np.array(w), Control(**labels) if labels else None)
@@ -123,15 +128,15 @@ def _completed(problem: ControlProblem, x: Array, labels: Control, w: Array | No
 
 
 def _keep(
-    labels: dict[str, np.ndarray] | None, control: Control, t: int, T: int, alive: np.ndarray
+    labels: dict[str, np.ndarray] | None, control: Control, t: int, T: int, E: int, rows: np.ndarray
 ) -> dict[str, np.ndarray] | None:
-    """Write the labels of time ``t`` for the loops still running; None for a controller without."""
+    """Write the labels of time ``t`` of the loops ``rows``, still running; None for a controller without."""
     if t == 0:
         if not (control.status != Status.unset).any():
             return None
         labels = {
             name: np.full(
-                (value.shape[0], T, *value.shape[1:]),
+                (E, T, *value.shape[1:]),
                 Status.unset if name == "status" else np.nan,
                 value.dtype,
             )
@@ -139,5 +144,5 @@ def _keep(
         }
     if labels is not None:
         for name, value in control.arrays().items():
-            labels[name][alive, t] = value[alive]
+            labels[name][rows, t] = value
     return labels

@@ -48,6 +48,24 @@ def test_a_loop_without_a_plan_stops_and_the_others_go_on():
     assert rollouts[1:].labels[:, 0].or_raise([[1.0, 0.0]]).usable.all()
 
 
+def test_an_expert_is_not_asked_about_loops_that_have_ended():
+    asked = []
+
+    class Counted:
+        problem = PROBLEM
+
+        def __call__(self, x):
+            asked.append(len(x))
+            return OnlineExpert(PROBLEM)(x)
+
+    x0 = [[9.0, 9.0], [1.0, 0.0], [50.0, 0.0], [-2.0, 1.0]]
+    whole, counted = (simulate(PROBLEM, expert, x0, 4) for expert in (OnlineExpert(PROBLEM), Counted()))
+    assert asked == [4, 2, 2, 2]
+    np.testing.assert_array_equal(counted.x, whole.x)
+    for name, value in whole.labels.arrays().items():
+        np.testing.assert_array_equal(counted.labels.arrays()[name], value, err_msg=name)
+
+
 def test_divergence_keeps_the_state_that_passed_the_limit():
     problem = ControlProblem(LinearSystem([[10.0]], [[1.0]]), X=Polytope.box(-1, 1))
     rollouts = simulate(problem, lambda x: 0 * x, [[0.5], [0.0]], 10)
