@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numba
@@ -108,6 +109,26 @@ def test_code_of_another_owner_in_the_temporary_folder_is_not_loaded(only_tempor
     monkeypatch.setattr(compilation.os, "getuid", lambda: theirs)
     with pytest.raises(OSError, match="no folder to cache compiled kernels in"):
         compilation.cache_folder.__wrapped__()
+
+
+def test_folders_without_a_start_for_long_go_when_a_new_one_is_made(only_temporary):
+    folder = compilation.cache_folder.__wrapped__
+    own = folder()
+    old, used, other = (own.parent / name for name in ("0" * 16, "1" * 16, "notes"))
+    long_ago = time.time() - 100 * 24 * 3600
+    for path in (old, used, other):
+        path.mkdir()
+        (path / "kernel").touch()
+        os.utime(path, (long_ago, long_ago))
+    os.utime(used)
+    os.utime(own, (long_ago, long_ago))
+    folder()  # a start marks its own folder as used, and looks no further
+    assert old.exists()
+    own.rmdir()
+    assert folder() == own
+    assert not old.exists()
+    assert (used / "kernel").exists()
+    assert (other / "kernel").exists()
 
 
 def test_every_width_processor_and_source_has_a_folder_of_its_own(only_temporary, monkeypatch):

@@ -3,15 +3,19 @@
 Compiled code lives in a folder named after a hash of every kernel source, of the versions that made it
 and of the processor that it is for, so a changed kernel can never meet stale code, nor a processor that of
 another one that shares the home. Kernels carry one explicit signature each, so processes that compile at
-the same time write the same entry.
+the same time write the same entry. Folders that no process has started from for a long time are removed when
+a new one is made.
 """
 
 import hashlib
 import os
 import platform
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,8 @@ import numpy as np
 from numba.core.registry import cpu_target
 
 from mpc.kernels.lanes import WIDTH
+
+_LONG = 90 * 24 * 3600  # seconds without a start after which a folder of the cache is removed
 
 part = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """Decorates a piece of a kernel: compiled into each kernel that calls it, never to be called from Python."""
@@ -51,6 +57,18 @@ def _digest() -> str:
     return digest.hexdigest()[:16]
 
 
+def _remove_forgotten(kernels: Path) -> None:
+    """Remove the folders that no process has started from for ``_LONG``.
+
+    What a process loaded from them stays loaded, and should it compile yet another kernel it makes its folder
+    anew: at worst, something is compiled once more.
+    """
+    for folder in kernels.glob("[0-9a-f]" * 16):
+        with suppress(OSError):  # another process may do the same
+            if time.time() - folder.stat().st_mtime > _LONG:
+                shutil.rmtree(folder)
+
+
 @cache
 def cache_folder() -> Path:
     """The first writable of $CENTRALPATH_CACHE, the user's cache and the temporary folder."""
@@ -60,7 +78,10 @@ def cache_folder() -> Path:
     for root in filter(None, (os.environ.get("CENTRALPATH_CACHE"), home, temporary)):
         folder = Path(root) / "centralpath" / "kernels" / digest
         try:
+            if not folder.exists():
+                _remove_forgotten(folder.parent)
             folder.mkdir(parents=True, exist_ok=True)
+            os.utime(folder)
             # Anyone may make that folder in the temporary one, and who owns it can put any code into it.
             if root == temporary and os.stat(root).st_uid != os.getuid():
                 continue
@@ -89,6 +110,7 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
             compiled = numba.njit(signature, nogil=True, cache=True, error_model="numpy")(function)
         finally:
             numba.config.CACHE_DIR = before
+        done.parent.mkdir(parents=True, exist_ok=True)
         done.touch()
         return compiled
 
