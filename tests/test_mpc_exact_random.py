@@ -66,14 +66,14 @@ def independence(known: Known) -> float:
 def solve_known(shape: Shape, seed: int, *, again: bool) -> None:
     known = known_answer(shape, seed)
     problem = said_again(known.problem, seed) if again else known.problem
-    tolerance = 1e-8 + 1e-9 / independence(known)
+    apart = independence(known)
     for route in ("auto", "active_set", "careful"):
         plan = OnlineExpert(problem, route=route).plan(known.x[None])
         assert plan.status[0] == Status.optimal, (route, plan.status)
         scale = 1 + np.abs(known.plan).max()
-        assert np.abs(plan.u[0].ravel() - known.plan).max() <= tolerance * scale, route
+        assert np.abs(plan.u[0].ravel() - known.plan).max() <= (1e-8 + 1e-9 / apart) * scale, route
         residuals = audit(problem, plan, known.x[None])[0]
-        assert residuals.within(1e-9), (route, residuals)
+        assert residuals.within(1e-9 + 1e-15 / apart**2), (route, residuals)  # multipliers lose its square
 
 
 @drawn(30)
@@ -83,7 +83,7 @@ def test_known_answers_are_found(shape, seed, again):
 
 
 @pytest.mark.full
-@drawn(1500)
+@drawn(1000)
 @given(shape=shapes(360), seed=SEEDS, again=st.booleans())
 def test_many_known_answers_are_found(shape, seed, again):
     solve_known(shape, seed, again=again)
@@ -176,7 +176,7 @@ def test_both_sides_of_the_edge(size, extras, seed):
 
 
 @pytest.mark.full
-@drawn(500)
+@drawn(300)
 @given(size=sizes(360), extras=st.sets(st.sampled_from(EXTRAS)), seed=SEEDS)
 def test_both_sides_of_many_edges(size, extras, seed):
     along_a_ray(size, extras, seed)
