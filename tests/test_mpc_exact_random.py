@@ -154,8 +154,10 @@ def along_a_ray(size: tuple[int, int, int], extras: set[str], seed: int) -> None
     experts = [OnlineExpert(problem, route=route) for route in ("auto", "rounds", "active_set", "careful")]
     first, *others, careful = (expert.plan(inside) for expert in experts)
     assert (first.status == Status.optimal).all(), first.status
-    for residuals in audit(problem, first, inside) + audit(problem, careful, inside):
-        assert residuals.within(1e-9), residuals
+    for plan in (first, careful):
+        *residuals, near = audit(problem, plan, inside)
+        assert max(each.worst for each in residuals) <= 1e-9, residuals
+        assert near.within(1e-7), near  # there rows are dependent to 1e-7 and multipliers reach 1e9
     for other in others:
         np.testing.assert_array_equal(other.u, first.u)
     if same_set(experts[0], inside[1], 1e-5):
