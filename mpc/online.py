@@ -1,81 +1,25 @@
 """Exact MPC: the optimal plan from each state."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mpc.arrays import Array
+from mpc.atlas import empty_atlas
+from mpc.exact import ExactLaw, Plan
 from mpc.expert import Control, blanked, state_rows
-from mpc.kernels.exact import CARE, CHOICE, ROUNDS, STEPS, label_states
-from mpc.kernels.threads import run_blocks
-from mpc.prepared import Prepared, prepare
+from mpc.kernels.exact import CARE, CHOICE, ROUNDS, STEPS
+from mpc.prepared import prepare
 from mpc.problem import ControlProblem
 from mpc.reference import reference_expert
-from mpc.rolling import by_loops, first_rows, plant
 from mpc.status import Status
 
 _BACK_ENDS = ("auto", "osqp", "cvxpy")
-_FIRST = {"careful": CARE, "active_set": STEPS, "auto": CHOICE, "rounds": ROUNDS}
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Whole optimal plans with their multipliers.
-
-    Args:
-        x, u: predicted states ``(B, N+1, n)`` and inputs ``(B, N, m)``; NaN where not usable.
-        multipliers: ``(B, c)`` >= 0 of ``V`` (not halved) for the rows ``G U <= w + E x0`` in the order of
-            ``condense``. Where the status is infeasible they are a certificate instead: y >= 0 with
-            ``G'y = 0`` and ``(w + E x0)'y < 0``, so no plan exists.
-        active: boolean ``(B, c)``, the active set that the label belongs to: rows that are met, and
-            independent of each other.
-        status: int8 ``(B,)``.
-        iterations: active-set changes ``(B,)``.
-        route: int8 ``(B,)``, which method settled the state: an index into ``Plan.ROUTES``.
-    """
-
-    ROUTES: ClassVar[tuple[str, ...]] = ("none", "rounds", "active_set", "careful")
-
-    x: Array
-    u: Array
-    multipliers: Array
-    active: np.ndarray
-    status: np.ndarray
-    iterations: np.ndarray
-    route: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class _Answer:
-    """What the kernel writes, in the units of the least-distance form."""
-
-    control: Control
-    z: Array
-    multipliers: Array
-    active: np.ndarray
-    iterations: np.ndarray
-    route: np.ndarray
-
-    @classmethod
-    def blank(cls, B: int, problem: ControlProblem, rows: int, columns: int) -> "_Answer":
-        n, m = problem.n, problem.m
-
-        def nan(*shape: int) -> Array:
-            return np.full((B, *shape), np.nan)
-
-        control = Control(
-            nan(m), np.zeros(B, np.int8), nan(m, n), nan(), nan(n), nan(m, m), cost=nan(), slack=nan()
-        )
-        return cls(
-            control,
-            z=nan(columns),
-            multipliers=nan(rows),
-            active=np.zeros((B, rows), bool),
-            iterations=np.zeros(B, np.int64),
-            route=np.zeros(B, np.int8),
-        )
+_FIRST = {"careful": CARE, "active_set": STEPS, "auto": CHOICE, "lookup": CHOICE, "rounds": ROUNDS}
+# Finding the regions of two states and, say, a hundred regions takes as long as solving so many states.
+_WORTH_REGIONS, _FEW_STATES, _FEW_REGIONS = 100_000, 2, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +42,11 @@ class OnlineExpert:
             where a limit is given; by default 100 + 10 (rows + inputs).
         route: how the own solver finds active sets. 'careful' is a dual method on orthonormal factors,
             'active_set' the same method on inner products of the rows, 'rounds' exchanges many rows at
-            once; what the last two cannot settle beyond doubt goes to the one before. 'auto' takes rounds
-            where many rows are violated, and single steps elsewhere. ``plan(x).route`` tells what settled
-            a state. 'rounds', 'active_set' and 'auto' give the same labels to the last bit, 'careful'
-            differs where two active sets are valid.
+            once; what the last two cannot settle beyond doubt goes to the one before. 'lookup' finds all
+            regions of the law at first need and looks states up. 'auto' takes rounds where many rows are
+            violated, and single steps elsewhere; batches of 100,000 states and more of a system with one or
+            two states it looks up. ``plan(x).route`` tells what settled a state. All but 'careful' give the
+            same labels to the last bit; it differs where two active sets are valid.
 
     Raises:
         ValueError: for an unknown solver or route, soft <= 0, or both a reference solver and soft.
@@ -112,7 +57,7 @@ class OnlineExpert:
     soft: float | None = None
     max_iterations: int | None = None
     route: str = "auto"
-    _prepared: Prepared = field(init=False, repr=False)
+    _solves: ExactLaw = field(init=False, repr=False)
     _reference: object = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -128,64 +73,53 @@ class OnlineExpert:
             if self.soft is not None:
                 raise ValueError("soft works with the own solver only: leave solver='auto' or soft=None")
             object.__setattr__(self, "_reference", reference_expert(self.problem, self.solver))
-        object.__setattr__(self, "_prepared", prepare(self.problem, self.soft))
+        ready = prepare(self.problem, self.soft)
+        quick = self.soft is None and self.max_iterations is None and ready.slabs.gram.size > 0
+        law = ExactLaw(
+            self.problem,
+            ready,
+            empty_atlas(self.problem.n, self.problem.m),
+            _FIRST[self.route] if quick else CARE,
+            self.soft is not None,
+            self.max_iterations,
+        )
+        object.__setattr__(self, "_solves", law)
 
     def __call__(self, x: ArrayLike) -> Control:
         """Labels of the states ``x (B, n)``."""
+        if self._reference is None:
+            return self._law(np.shape(x)[0] if np.ndim(x) else 0).label(x)
         states, finite = state_rows(self.problem, x)
-        if self._reference is not None:
-            control: Control = self._reference(states, finite)  # type: ignore[operator]
-        else:
-            control = self._solve(states, whole=False).control
-        return blanked(control, finite)
+        return blanked(self._reference(states, finite), finite)  # type: ignore[operator]
 
     def plan(self, x: ArrayLike) -> Plan:
         """Whole plans from the states ``x (B, n)``, by the own solver."""
-        states, finite = state_rows(self.problem, x)
-        answer, form, system = self._solve(states, whole=True), self._prepared.form, self.problem.system
-        status = blanked(answer.control, finite).status
-        xs, us = form.inputs(system.A, system.B, states, answer.z)
-        xs[status <= 0], us[status <= 0] = np.nan, np.nan
-        scale = np.where(status[:, None] > 0, 2.0, 1.0)
-        multipliers = scale * answer.multipliers / form.norms
-        return Plan(xs, us, multipliers, answer.active, status, answer.iterations, answer.route)
+        return self._law(0).plan(x)
 
     def roll_out(self, x0: Array, steps: int, w: Array | None) -> tuple[Array, Control] | None:
-        """Closed loops from ``x0 (E, n)`` in one call: states ``(E, steps, n)`` and labels.
+        """Closed loops in one call, see ``ExactLaw.roll_out``; None for a back end."""
+        return None if self._reference is not None else self._law(len(x0) * steps).roll_out(x0, steps, w)
 
-        None for a back end. The same bits as ``steps`` calls. A loop ends with the first state without a
-        label (its status is kept) or past the divergence limit.
-        """
-        if self._reference is not None:
-            return None
-        x = first_rows(x0, steps)
-        return by_loops(x, self._solve(x, whole=False, steps=steps, w=w).control, steps)
+    def _law(self, rows: int) -> ExactLaw:
+        """How that many rows are labelled: by looking regions up where that pays for finding them."""
+        worth = self.route == "auto" and rows >= _WORTH_REGIONS and self.problem.n <= _FEW_STATES
+        if self._solves.first != CARE and (worth or self.route == "lookup"):
+            return self._looks_up
+        return self._solves
 
-    def _first(self) -> int:
-        """What the kernel tries first."""
-        hard = self.soft is None and self.max_iterations is None and self._prepared.slabs.gram.size > 0
-        return _FIRST[self.route] if hard else CARE
+    @cached_property
+    def _looks_up(self) -> ExactLaw:
+        """The law with its regions, or without where ``auto`` finds too many or none."""
+        from mpc.location import chart  # compiles kernels that most work does not need
+        from mpc.partition import NoPartition, partition
 
-    def _solve(self, x: Array, *, whole: bool, steps: int = 1, w: Array | None = None) -> _Answer:
-        ready, form, slabs = self._prepared, self._prepared.form, self._prepared.slabs
-        answer = _Answer.blank(len(x), self.problem, *(form.M.shape if whole else (0, 0)))
-        control, quick = answer.control, self._first()
-        limit = self.max_iterations or 100 + 10 * sum(form.M.shape)
-        loops = plant(self.problem, steps, w)
-
-        def work(start: int, stop: int) -> None:
-            label_states(
-                start * steps, stop * steps, x, loops, slabs.M, ready.ET, slabs.gram, slabs.low, slabs.high,
-                slabs.stage, slabs.slab, slabs.sign, form.M, ready.MT, form.w, form.E, form.norms,
-                ready.upper, ready.K, ready.T, ready.L, form.P0, quick, limit,
-                control.status, control.u, control.dudx, control.value, control.gradient, control.curvature,
-                control.cost, control.slack,
-                answer.z, answer.multipliers, answer.active, answer.iterations, answer.route,
-            )  # fmt: skip
-
-        effort = steps * (1500 + 1.3 * slabs.M.size)  # measured on cases a to e of the speed benchmark
-        run_blocks(len(x) // steps, work, effort, least=max(16 // steps, 1))
-        return answer if self.soft is not None else replace(answer, control=replace(control, slack=None))
+        try:
+            regions = partition(self.problem, max_regions=_FEW_REGIONS if self.route == "auto" else 50_000)
+        except NoPartition:
+            if self.route == "lookup":
+                raise
+            return self._solves
+        return replace(self._solves, atlas=chart(regions, self._solves.ready))
 
 
 def feasible(problem: ControlProblem, x: ArrayLike) -> np.ndarray:

@@ -15,16 +15,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpc.arrays import Array
+from mpc.atlas import empty_atlas
+from mpc.exact import ExactLaw
+from mpc.kernels.exact import STEPS
 from mpc.kernels.regions import AMBIGUOUS, DEPENDENT, REGION, describe
-from mpc.online import OnlineExpert
 from mpc.polytope import Polytope, inscribed_ball
-from mpc.prepared import Prepared, prepare
+from mpc.prepared import prepare
 from mpc.problem import ControlProblem
 from mpc.sampling import UniformSampler
 from mpc.status import Status
 
 Progress = Callable[[int, int], None]
 """``progress(regions found, active sets still to be looked at)``."""
+
+
+class NoPartition(ValueError):
+    """The regions cannot be listed within the limits; the message says why, and what to do."""
+
 
 _SAMPLES = 1000  # states that must not fall into a hole
 
@@ -92,13 +99,13 @@ def partition(
         max_regions, max_seconds: when to give up.
 
     Raises:
-        ValueError: if ``within`` is unbounded, no state in it has a plan with room to spare, or a limit is
+        NoPartition: if ``within`` is unbounded, no state in it has a plan with room to spare, or a limit is
             hit.
     """
     if within is None:
         within = problem.X if np.isfinite(problem.X.bounds).all() else problem.initial_set
     if not np.isfinite(within.bounds).all():
-        raise ValueError(
+        raise NoPartition(
             f"within must be bounded, its bounding box is {within.bounds}; "
             f"pass a polytope that bounds every state"
         )
@@ -109,7 +116,7 @@ def partition(
         while walk.waiting:
             walk.step()
             if len(walk.regions) > max_regions or time.monotonic() > deadline:
-                raise ValueError(
+                raise NoPartition(
                     f"{problem.name!r} has more regions than the limits allow: {len(walk.regions)} found, "
                     f"max_regions={max_regions}, max_seconds={max_seconds:g}; raise the limit, take a "
                     f"shorter horizon (N={problem.N}) or a smaller set within=..., or use the online expert"
@@ -138,8 +145,7 @@ class _Found:
 class _Walk:
     """Active sets found and waiting; a set is known by the bytes of its sides."""
 
-    expert: OnlineExpert
-    ready: Prepared
+    law: ExactLaw
     within: Polytope
     reach: Array
     G: Array
@@ -156,14 +162,15 @@ class _Walk:
     def of(cls, problem: ControlProblem, within: Polytope) -> "_Walk":
         ready, reach = prepare(problem), np.abs(np.array(within.bounds)).max(axis=0)
         if not ready.slabs.gram.size:
-            raise ValueError(
+            raise NoPartition(
                 f"{problem.name!r} has too many rows for a partition ({len(ready.slabs.low)} slabs); "
                 f"use the online expert"
             )
         reach = np.where(reach > 0, reach, 1.0)
         ET = np.ascontiguousarray(ready.ET * reach[:, None])
         G, h = np.ascontiguousarray(within.G * reach), np.array(within.h)
-        return cls(OnlineExpert(problem), ready, within, reach, G, h, ET, {}, set(), deque())
+        law = ExactLaw(problem, ready, empty_atlas(problem.n, problem.m), STEPS)
+        return cls(law, within, reach, G, h, ET, {}, set(), deque())
 
     def interior_state(self) -> Array:
         """A state deep inside the set of states in ``within`` that have a plan ``(n,)``.
@@ -171,23 +178,23 @@ class _Walk:
         The centre of a largest ball among states and plans together.
 
         Raises:
-            ValueError: if that set has no interior.
+            NoPartition: if that set has no interior.
         """
-        form, n = self.ready.form, len(self.reach)
+        form, n = self.law.ready.form, len(self.reach)
         of_plans = np.hstack([-form.E * self.reach, form.M])
         of_states = np.hstack([self.G, np.zeros((len(self.h), form.M.shape[1]))])
         centre, radius = inscribed_ball(np.vstack([of_plans, of_states]), np.concatenate([form.w, self.h]))
         if radius <= 0:
-            raise ValueError(
-                f"no state in within has a plan with room on all sides ({self.expert.problem.name!r}); "
+            raise NoPartition(
+                f"no state in within has a plan with room on all sides ({self.law.problem.name!r}); "
                 f"pass a larger set, or a problem whose feasible set has an interior"
             )
         return centre[:n] * self.reach
 
     def propose(self, states: Array) -> None:
         """Queue the active sets of the states that have a plan."""
-        plan = self.expert.plan(states)
-        for active in plan.active[plan.status == Status.optimal]:
+        answer = self.law.solve(states, whole=True)
+        for active in answer.active[answer.control.status == Status.optimal]:
             self._queue(self._sides(active), -1)
 
     def step(self) -> None:
@@ -212,7 +219,7 @@ class _Walk:
 
     def _exchange(self, side: np.ndarray, joined: int) -> None:
         """A row that depends on the set takes the place of one whose multiplier falls as its own grows."""
-        gram, others = self.ready.slabs.gram, np.flatnonzero(side)
+        gram, others = self.law.ready.slabs.gram, np.flatnonzero(side)
         others = others[others != joined]
         share = np.linalg.lstsq(gram[np.ix_(others, others)], gram[others, joined], rcond=None)[0]
         for slab in others[share * side[others] * side[joined] > 1e-9]:
@@ -222,18 +229,18 @@ class _Walk:
 
     def _chosen(self, side: np.ndarray, found: _Found) -> bool:
         """Whether this is the set that the solver takes where several do; if not, that one is queued."""
-        chosen = self._sides(self.expert.plan(found.centre[None] * self.reach).active[0])
+        chosen = self._sides(self.law.solve(found.centre[None] * self.reach, whole=True).active[0])
         self._queue(chosen, -1)
         return np.array_equal(chosen, side)
 
     def _sides(self, active: np.ndarray) -> np.ndarray:
         """Rows that are active, as sides of slabs."""
-        slabs, side = self.ready.slabs, np.zeros(len(self.ready.slabs.low), np.int8)
+        slabs, side = self.law.ready.slabs, np.zeros(len(self.law.ready.slabs.low), np.int8)
         side[slabs.slab[active]] = slabs.sign[active]
         return side
 
     def _describe(self, side: np.ndarray) -> tuple[_Found | None, int]:
-        slabs, n = self.ready.slabs, len(self.reach)
+        slabs, n = self.law.ready.slabs, len(self.reach)
         most = 2 * len(side) + len(self.h)
         A, b, kind, centre = np.empty((most, n)), np.empty(most), np.empty(most, np.int64), np.empty(n)
         outcome, count, radius, margin = describe(
@@ -249,7 +256,7 @@ class _Walk:
         """What was found, in states as they are."""
         found = [self.regions[key] for key in sorted(self.regions)]
         return Partition(
-            problem=self.expert.problem,
+            problem=self.law.problem,
             within=self.within,
             sides=np.array([np.frombuffer(key, np.int8) for key in sorted(self.regions)]),
             A=np.concatenate([one.A for one in found]) / self.reach,

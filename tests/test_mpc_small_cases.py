@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mpc import Barrier, ControlProblem, LinearSystem, Online, Polytope, Smoothed, Status, catalogue
+from mpc.online import OnlineExpert
 from mpc.partition import partition
 
 X0 = np.array([[0.0, 0.0], [3.0, -1.0], [-6.0, 2.0], [9.0, -3.5]])
@@ -60,3 +61,10 @@ def test_the_regions_of_a_short_horizon_hold_their_centres():
     regions = partition(catalogue.double_integrator(N=1))
     assert len(regions) > 2
     assert np.array_equal(regions.find(regions.centre), np.arange(len(regions)))
+
+
+def test_a_looked_up_label_is_the_solved_one():
+    problem = catalogue.double_integrator(N=2)
+    looked, solved = (OnlineExpert(problem, route=route)(X0) for route in ("lookup", "active_set"))
+    for name, value in solved.arrays().items():
+        assert np.array_equal(value, looked.arrays()[name], equal_nan=True), name

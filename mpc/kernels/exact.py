@@ -11,7 +11,8 @@ from mpc.kernels.active_set import (
     is_certificate,
     worst_residual,
 )
-from mpc.kernels.compilation import kernel, part
+from mpc.kernels.compilation import NONE, ZERO, kernel, part
+from mpc.kernels.location import ATLAS, label_inside, locate
 from mpc.kernels.pieces import (
     WELL_APART,
     affine_law,
@@ -22,10 +23,10 @@ from mpc.kernels.pieces import (
     solve_upper,
 )
 from mpc.kernels.plant import PLANT, finite, follow
-from mpc.kernels.proposals import ALONE, NO_PLAN, UNDECIDED, VALID, place_slabs, rounds, single_steps
+from mpc.kernels.proposals import ALONE, NO_PLAN, UNDECIDED, VALID, collect, place_slabs, rounds, single_steps
 
 INVALID = -5
-BY_ROUNDS, BY_STEPS, BY_CARE = 1, 2, 3  # how a state was settled
+BY_ROUNDS, BY_STEPS, BY_CARE, BY_LOOKUP = 1, 2, 3, 4  # how a state was settled
 CARE, STEPS, CHOICE, ROUNDS = 0, 1, 2, 3  # what is tried first
 # From so many violated bounds on rounds beat single steps. Measured on the states of the speed benchmark with
 # 4, 7, 10, 14, 20, 30, 60 and never: all alike up to 14; from 30 on c10 takes 1.5 and c30 1.3 times as long,
@@ -154,13 +155,13 @@ def _yield(x, M, E, b, tolerance, norms, upper, place, T0, zu, z, u, gradient):
 
 
 @kernel(
-    f"void(int64, int64, f8[:,::1], {PLANT}, f8[:,::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], i8[::1],"
-    " i8[::1], i1[::1], f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1],"
-    " f8[:,::1], f8[:,::1], int64, int64, i1[::1], f8[:,::1], f8[:,:,::1], f8[::1], f8[:,::1],"
+    f"void(int64, int64, f8[:,::1], {PLANT}, {ATLAS}, f8[:,::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1],"
+    " i8[::1], i8[::1], i1[::1], f8[:,::1], f8[:,::1], f8[::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1],"
+    " f8[:,::1], f8[:,::1], f8[:,::1], int64, int64, i1[::1], f8[:,::1], f8[:,:,::1], f8[::1], f8[:,::1],"
     " f8[:,:,::1], f8[::1], f8[::1], f8[:,::1], f8[:,::1], b1[:,::1], i8[::1], i1[::1])"
 )
 def label_states(
-    start, stop, x, plant, SM, SET, gram, low, high, stage, slab, sign, M, MT, w, E, norms, upper,
+    start, stop, x, plant, atlas, SM, SET, gram, low, high, stage, slab, sign, M, MT, w, E, norms, upper,
     K0, T0, L0, P0, quick, limit, status, u, dudx, value, gradient, curvature, cost, slack,
     plans, multipliers, active, iterations, route,
 ):  # fmt: skip
@@ -179,17 +180,31 @@ def label_states(
     )  # fmt: skip
     order, working, multiplier = np.empty(p, np.int64), np.empty(p, np.int64), np.empty(p)
     R, basis, rows = np.empty((p, p)), np.empty((p, p)), np.empty((p, p + n + 1))
-    Y, inner, offset = np.empty((p, n + 1 + m)), np.empty((m, n + 1)), np.empty(m)
+    Y, inner, offset = np.empty((p, n + 1 + m)), np.empty((m, n + 1)), np.empty((1, m))
     square, half = np.empty((m, m)), np.empty((m, m))
     steps, A, B, disturbance, bound_of_states = plant
+    facets, facet_bounds, first, margins, normals, offsets, child, leaf, listed = atlas[:9]
+    sides, pieces, Ys, laws, shifts, curvatures = atlas[9:]
     s, following = start, start + steps
     while s < stop:
         if not finite(x[s]):
             status[s] = INVALID
             s, following = following, following + steps
             continue
-        outcome, q, used, least, softened = UNDECIDED, 0, 0, 0.0, False
-        if quick:
+        outcome, q, used, least, softened, region = UNDECIDED, 0, 0, 0.0, False, NONE
+        if len(listed):
+            region = locate(x, s, facets, facet_bounds, first, margins, normals, offsets, child, leaf, listed)
+        labelled = region >= 0 and not multipliers.shape[1]
+        if labelled:
+            value[s] = label_inside(
+                region, x, s, P0, pieces, Ys, laws, shifts, curvatures, y, u, dudx, gradient, curvature
+            )
+            cost[s], slack[s], outcome, route[s] = value[s], 0.0, OPTIMAL, BY_LOOKUP
+        elif region >= 0:
+            side[:] = sides[region]
+            q = collect(side, order)
+            least, outcome, route[s] = factorise(gram, order, q, R), OPTIMAL, BY_LOOKUP
+        elif quick:
             place_slabs(x[s], SET, low, high, targets, slab_tolerance)
             outcome, route[s], q, used, least, entering = _propose(
                 quick, SM, gram, targets, low, high, slab_tolerance, limit,
@@ -219,7 +234,7 @@ def label_states(
                 q = _collect(working, q, slab, sign, side, order)
                 least = factorise(gram, order, q, R) if gram.shape[0] else 0.0
         iterations[s] = used
-        if outcome == OPTIMAL:
+        if outcome == OPTIMAL and not labelled:
             well = least >= WELL_APART
             for k in range(q):
                 i = order[k]
@@ -228,8 +243,8 @@ def label_states(
                     for j in range(p):
                         bound[k] -= SM[i, j] * zu[j]
             assemble(SM, SET, bound, order, q, m, well, R, rows, Y)
-            affine_law(Y, q, n, K0, T0, inner, dudx[s], offset)
-            value[s] = evaluate(x[s], Y, q, P0, dudx[s], offset, y, u[s], gradient[s])
+            affine_law(Y, q, n, K0, T0, inner, dudx[s], offset[0])
+            value[s] = evaluate(x, s, Y, ZERO, q, P0, dudx, offset, ZERO, y, u, gradient)
             cost[s], slack[s] = value[s], 0.0
             if careful or multipliers.shape[1]:
                 solve_upper(R, q, y, nu)

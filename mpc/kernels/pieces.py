@@ -17,7 +17,7 @@ grows as rounding over the smallest squared pivot (1 for unit rows that are orth
 
 import numpy as np
 
-from mpc.kernels.compilation import part
+from mpc.kernels.compilation import inlined, part
 
 WELL_APART = 1e-3  # smallest squared pivot for which the Cholesky factor is good to 1e-12
 
@@ -151,31 +151,33 @@ def affine_law(Y, q, n, K0, T0, inner, dudx, offset):
             offset[i] += factor * inner[j, n]
 
 
-@part
-def evaluate(x, Y, q, P0, dudx, offset, y, u, gradient):
-    """``y``, ``u`` and the gradient at a state of the piece; returns the value."""
-    n, value = x.shape[0], 0.0
-    for a in range(n):
-        gradient[a] = 0.0
-    for e in range(n):
-        for a in range(n):
-            gradient[a] += P0[e, a] * x[e]
-    for a in range(n):
-        value += x[a] * gradient[a]
-        gradient[a] *= 2.0
-    for k in range(q):
+@inlined
+def evaluate(x, s, Y, start, stop, P0, dudx, offset, r, y, u, gradient):
+    """``u[s]`` and ``gradient[s]`` at ``x[s]`` on the piece ``Y[start:stop]``; returns the value.
+
+    ``y`` becomes that of the piece; ``u = dudx[s] x + offset[r]``.
+    """
+    n, value = x.shape[1], 0.0
+    for k in range(start, stop):
         total = Y[k, n]
         for a in range(n):
-            total += Y[k, a] * x[a]
-        y[k] = total
+            total += Y[k, a] * x[s, a]
+        y[k - start] = total
         value += total * total
+    for a in range(n):
+        total = 0.0
+        for e in range(n):
+            total += P0[e, a] * x[s, e]
+        value += x[s, a] * total
+        total *= 2.0
+        for k in range(start, stop):
+            total += 2.0 * y[k - start] * Y[k, a]
+        gradient[s, a] = total
+    for i in range(u.shape[1]):
+        total = offset[r, i]
         for a in range(n):
-            gradient[a] += 2.0 * total * Y[k, a]
-    for i in range(u.shape[0]):
-        total = offset[i]
-        for a in range(n):
-            total += dudx[i, a] * x[a]
-        u[i] = total
+            total += dudx[s, i, a] * x[s, a]
+        u[s, i] = total
     return value
 
 

@@ -11,7 +11,7 @@ interior point to where it is violated meets an unknown facet first).
 import numpy as np
 
 from mpc.kernels.compilation import kernel, part
-from mpc.kernels.linear_programs import maximise
+from mpc.kernels.linear_programs import OPTIMAL, maximise
 from mpc.kernels.pieces import factorise, solve_transposed, solve_upper
 from mpc.kernels.proposals import LEAST_PIVOT, MARGIN, TRUSTED_PIVOT, collect, place_slabs
 
@@ -73,6 +73,8 @@ def _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kin
         widest = max(widest, tolerance[order[k]])
     for k in range(q):
         i = order[k]
+        if not high[i] - low[i] > MARGIN * widest:
+            keep_off = np.inf  # both bounds are met at once, so either may be the active one
         if low[i] == high[i]:
             continue
         sign, size = 1.0 if side[i] > 0 else -1.0, 1e-300
@@ -151,10 +153,10 @@ def _inner_ball(A, b, count, centre):
 
 @part
 def _climb(A, b, rows, count, c, x):
-    """``maximise`` with scratch of its own."""
+    """``maximise`` with scratch of its own; returns how it ended."""
     v = x.shape[0]
     W, basis, R = np.empty(v, np.int64), np.empty((v, v)), np.empty((v, v))
-    maximise(A, b, rows, count, c, x, W, basis, R, np.empty(v), np.empty(v))
+    return maximise(A, b, rows, count, c, x, W, basis, R, np.empty(v), np.empty(v))
 
 
 @part
@@ -170,14 +172,14 @@ def _facets(A, b, count, inside, radius, rows):
             candidates[found] = i
             bound[i] = b[i] + radius
             x[:], c[:] = inside, A[i]
-            _climb(A, bound, candidates, found + 1, c, x)
+            ended = _climb(A, bound, candidates, found + 1, c, x)
             bound[i] = b[i]
             excess = -b[i]
             for a in range(n):
                 excess += A[i, a] * x[a]
-            if excess <= _SAME * radius:
+            if excess <= _SAME * radius and ended == OPTIMAL:
                 break
-            hit = _first_met(A, b, count, inside, x)
+            hit = _first_met(A, b, count, inside, x) if ended == OPTIMAL else i  # undecided: it stays
             if known[hit]:  # rounding: what is met first was met before, so the excess is that of a corner
                 break
             known[hit], rows[found] = True, hit
@@ -215,4 +217,5 @@ def describe(side, gram, ET, low, high, G, h, centre, A, b, kind):
     kept = np.sort(rows[: _facets(A, b, count, centre, radius, rows)])
     for f in range(len(kept)):
         A[f], b[f], kind[f] = A[kept[f]], b[kept[f]], kind[kept[f]]
+    keep_off += 2.0 * _SAME * radius  # rows that are left out may be broken by the half of that
     return outcome, len(kept), radius, keep_off if least > TRUSTED_PIVOT else np.inf
