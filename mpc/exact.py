@@ -93,11 +93,6 @@ class ExactLaw:
     soft: bool = False
     max_iterations: int | None = None
 
-    def label(self, x: ArrayLike) -> Control:
-        """Labels of the states ``x (B, n)``."""
-        states, finite = state_rows(self.problem, x)
-        return blanked(self.solve(states).control, finite)
-
     def plan(self, x: ArrayLike) -> Plan:
         """Whole plans from the states ``x (B, n)``."""
         states, finite = state_rows(self.problem, x)

@@ -87,10 +87,12 @@ class OnlineExpert:
 
     def __call__(self, x: ArrayLike) -> Control:
         """Labels of the states ``x (B, n)``."""
-        if self._reference is None:
-            return self._law(np.shape(x)[0] if np.ndim(x) else 0).label(x)
         states, finite = state_rows(self.problem, x)
-        return blanked(self._reference(states, finite), finite)  # type: ignore[operator]
+        if self._reference is not None:
+            control: Control = self._reference(states, finite)  # type: ignore[operator]
+        else:
+            control = self._law(len(states)).solve(states).control
+        return blanked(control, finite)
 
     def plan(self, x: ArrayLike) -> Plan:
         """Whole plans from the states ``x (B, n)``, by the own solver."""

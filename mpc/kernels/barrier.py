@@ -24,7 +24,7 @@ import numpy as np
 from mpc.kernels.compilation import inlined, kernel, part
 from mpc.kernels.lane_algebra import BROAD, TALL, whole
 from mpc.kernels.lanes import WIDTH, absolute, aligned, any_lane, lanes, least, load, most, select, store
-from mpc.kernels.plant import PLANT, follow
+from mpc.kernels.plant import PLANT, finite, follow
 from mpc.kernels.riccati import factorise, newton, slope
 
 OPTIMAL, ITERATION_LIMIT, BROKEN, INVALID = 2, -3, -4, -5
@@ -220,7 +220,8 @@ def _lqr_plan(x0, eta, rollout, reach, h, curvature, plan, free):
     The weight is a fraction of what the worst violated row would cost alone.
     """
     plan[:] = 0.0
-    free[:] = h
+    for i in range(free.shape[0]):
+        free[i] = h[i]
     for a in range(x0.shape[0]):
         for j in range(plan.shape[0]):
             plan[j] += x0[a] * rollout[a, j]
@@ -300,7 +301,9 @@ def label_states(first, stop, x, etas, plant, data, scratch, limit, labels):
     state, used = np.full(WIDTH, -1), np.zeros(WIDTH, np.int64)
     following, busy = first, 0
     for lane in range(WIDTH):  # a lane without a state works on the origin
-        etas_at[lane], plan[:], free[:] = 1.0, 0.0, h
+        etas_at[lane], plan[:] = 1.0, 0.0
+        for i in range(c):
+            free[i] = h[i]
         _begin(lane, plan[:n], plan, free, curvatures, 1.0, z, s, lam)
         outcome[lane] = _NEXT
     while True:
@@ -312,7 +315,7 @@ def label_states(first, stop, x, etas, plant, data, scratch, limit, labels):
             t = t + 1 if outcome[lane] == _FOLLOWS else -1
             if t < 0 and following < stop:
                 t, following = following, following + steps
-            while t >= 0 and not np.isfinite(x[t]).all():
+            while t >= 0 and not finite(x, t):
                 status[t], t = INVALID, -1
                 if following < stop:
                     t, following = following, following + steps

@@ -68,5 +68,5 @@ def make_pieces(sides, gram, M, ET, low, high, stage, K0, T0, L0, first, Y, dudx
         well = factorise(gram, order, q, R) >= WELL_APART
         piece = Y[first[r] : first[r + 1]]
         assemble(M, ET, bound, order, q, m, well, R, rows, piece)
-        affine_law(piece, q, n, K0, T0, inner, dudx[r], offset[r])
-        held_curvature(M, stage, order, q, m, n, L0, piece, square, half, basis, rows, curvature[r])
+        affine_law(piece, q, n, K0, T0, inner, dudx, r, offset, r)
+        held_curvature(M, stage, order, q, m, n, L0, piece, square, half, basis, rows, curvature, r)

@@ -29,14 +29,18 @@ from mpc.kernels.lanes import WIDTH
 
 _LONG = 90 * 24 * 3600  # seconds without a start after which a folder of the cache is removed
 
-part = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+allocating = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """Decorates a piece of a kernel: compiled into each kernel that calls it, never to be called from Python."""
 
-inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
+# Without Numba's runtime no references are counted, for its locks take up to a quarter of a small label.
+part = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+"""The same for a piece that makes no arrays, as nearly all do: the kernel gives it what it needs."""
+
+inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True, _nrt=False)
 """Decorates a piece so short that a call would cost as much as it does."""
 
-ZERO, NONE = np.int64(0), np.int64(-1)
-"""What a counter or an index begins with that is handed to parts: a plain 0 has a type of its own in Numba,
+ZERO, ONE, NONE = np.int64(0), np.int64(1), np.int64(-1)
+"""What is handed to parts in place of plain numbers: in Numba a plain 0 has a type of its own,
 for which a part is compiled a second time."""
 
 

@@ -187,7 +187,7 @@ def label_states(
     sides, pieces, Ys, laws, shifts, curvatures = atlas[9:]
     s, following = start, start + steps
     while s < stop:
-        if not finite(x[s]):
+        if not finite(x, s):
             status[s] = INVALID
             s, following = following, following + steps
             continue
@@ -201,11 +201,12 @@ def label_states(
             )
             cost[s], slack[s], outcome, route[s] = value[s], 0.0, OPTIMAL, BY_LOOKUP
         elif region >= 0:
-            side[:] = sides[region]
+            for i in range(g):
+                side[i] = sides[region, i]
             q = collect(side, order)
             least, outcome, route[s] = factorise(gram, order, q, R), OPTIMAL, BY_LOOKUP
         elif quick:
-            place_slabs(x[s], SET, low, high, targets, slab_tolerance)
+            place_slabs(x, s, SET, low, high, targets, slab_tolerance)
             outcome, route[s], q, used, least, entering = _propose(
                 quick, SM, gram, targets, low, high, slab_tolerance, limit,
                 side, order, R, y, l, r, nu, multiplier, t,
@@ -243,7 +244,7 @@ def label_states(
                     for j in range(p):
                         bound[k] -= SM[i, j] * zu[j]
             assemble(SM, SET, bound, order, q, m, well, R, rows, Y)
-            affine_law(Y, q, n, K0, T0, inner, dudx[s], offset[0])
+            affine_law(Y, q, n, K0, T0, inner, dudx, s, offset, ZERO)
             value[s] = evaluate(x, s, Y, ZERO, q, P0, dudx, offset, ZERO, y, u, gradient)
             cost[s], slack[s] = value[s], 0.0
             if careful or multipliers.shape[1]:
@@ -251,7 +252,7 @@ def label_states(
                 for j in range(p):
                     z[j] = zu[j] if softened else 0.0
                 _plan(SM, order, q, well, nu, rows, y, z)
-            held_curvature(SM, stage, order, q, m, n, L0, Y, square, half, basis, rows, curvature[s])
+            held_curvature(SM, stage, order, q, m, n, L0, Y, square, half, basis, rows, curvature, s)
             if softened:
                 extra, slack[s] = _yield(
                     x[s], M, E, b, tolerance, norms, upper, place, T0, zu, z, u[s], gradient[s]

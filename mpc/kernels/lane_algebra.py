@@ -50,7 +50,7 @@ def product(Y, X, F, C, count, out, y0, rows, x0, columns, lower):
     """``out = Y'X - F C'`` over some columns of lanes ``Y (j, y)`` and of doubles ``X (j, x)``.
 
     ``out[r, e] = sum_j Y[j, y0 + r] X[j, x0 + e] - sum_{i < count} F[y0 + r, i] C[x0 + e, i]`` in whole
-    tiles; with ``lower`` at least the entries ``e <= r``.
+    tiles; with ``lower`` (ONE, not ZERO) at least the entries ``e <= r``.
     """
     for r in range(0, rows, TALL):
         for e in range(0, min(r + TALL, columns) if lower else columns, BROAD):

@@ -62,7 +62,8 @@ def maximise(A, b, rows, count, c, x, W, basis, R, d, multiplier):
     scale = np.sqrt(scale)
     for change in range(20 + 5 * (n + count)):
         for k in range(q):
-            basis[k] = A[W[k]]
+            for e in range(n):
+                basis[k, e] = A[W[k], e]
         orthonormalise(basis, n, q, 0.0, R)
         length = _projected(c, basis, q, d) if q < n else 0.0
         if length > _FLAT * scale:

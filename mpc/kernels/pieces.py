@@ -129,8 +129,8 @@ def assemble(M, ET, bound, order, q, m, well, R, rows, Y):
 
 
 @part
-def affine_law(Y, q, n, K0, T0, inner, dudx, offset):
-    """``du/dx = K_0 + T_0 Q_0' Y_x`` and ``offset = T_0 Q_0' Y_h``; ``inner`` is scratch (m, n + 1)."""
+def affine_law(Y, q, n, K0, T0, inner, dudx, s, offset, r):
+    """``dudx[s] = K_0 + T_0 Q_0' Y_x`` and ``offset[r] = T_0 Q_0' Y_h``; ``inner`` is scratch (m, n + 1)."""
     m = K0.shape[0]
     for j in range(m):
         for a in range(n + 1):
@@ -141,14 +141,14 @@ def affine_law(Y, q, n, K0, T0, inner, dudx, offset):
             for a in range(n + 1):
                 inner[j, a] += factor * Y[k, a]
     for i in range(m):
-        offset[i] = 0.0
+        offset[r, i] = 0.0
         for a in range(n):
-            dudx[i, a] = K0[i, a]
+            dudx[s, i, a] = K0[i, a]
         for j in range(m):
             factor = T0[i, j]
             for a in range(n):
-                dudx[i, a] += factor * inner[j, a]
-            offset[i] += factor * inner[j, n]
+                dudx[s, i, a] += factor * inner[j, a]
+            offset[r, i] += factor * inner[j, n]
 
 
 @inlined
@@ -182,8 +182,10 @@ def evaluate(x, s, Y, start, stop, P0, dudx, offset, r, y, u, gradient):
 
 
 @part
-def held_curvature(M, stage, order, q, m, n, L0, Y, square, half, R, rows, curvature):
-    """``2 L_0 (I + M_0'(M_l M_l')^-1 M_0) L_0'``: d2Q/du_0^2 with the active rows of stages >= 1 held.
+def held_curvature(M, stage, order, q, m, n, L0, Y, square, half, R, rows, curvature, s):
+    """``curvature[s]``: d2Q/du_0^2 with the active rows of stages >= 1 held.
+
+    It is ``2 L_0 (I + M_0'(M_l M_l')^-1 M_0) L_0'``.
 
     ``M_l`` and ``M_0`` are the parts of those rows V on the later inputs and on the first. As
     ``M_l M_l' = M_V M_V' - M_0 M_0'``, the inner matrix is the inverse of ``I - Q_0' Q_0``, with the
@@ -204,7 +206,7 @@ def held_curvature(M, stage, order, q, m, n, L0, Y, square, half, R, rows, curva
                 square[i, j] -= Y[k, n + 1 + i] * Y[k, n + 1 + j]
     for k in range(m):  # half = C^-1 L0' with square = C C', by columns of C
         if not square[k, k] > WELL_APART:
-            _curvature_of_later_rows(M, order, count, m, L0, square, half, R, rows, curvature)
+            _curvature_of_later_rows(M, order, count, m, L0, square, half, R, rows, curvature, s)
             return
         root = np.sqrt(square[k, k])
         for j in range(m):
@@ -217,13 +219,13 @@ def held_curvature(M, stage, order, q, m, n, L0, Y, square, half, R, rows, curva
                 square[i, j] -= factor * (square[j, k] / root)
     for a in range(m):
         for e in range(m):
-            curvature[a, e] = 0.0
+            curvature[s, a, e] = 0.0
             for k in range(m):
-                curvature[a, e] += 2.0 * half[k, a] * half[k, e]
+                curvature[s, a, e] += 2.0 * half[k, a] * half[k, e]
 
 
 @part
-def _curvature_of_later_rows(M, order, count, m, L0, square, half, R, rows, curvature):
+def _curvature_of_later_rows(M, order, count, m, L0, square, half, R, rows, curvature, s):
     p = M.shape[1]
     later = p - m
     for k in range(count):
@@ -246,6 +248,6 @@ def _curvature_of_later_rows(M, order, count, m, L0, square, half, R, rows, curv
                 half[i, e] += square[i, j] * L0[e, j]
     for a in range(m):
         for e in range(m):
-            curvature[a, e] = 0.0
+            curvature[s, a, e] = 0.0
             for i in range(m):
-                curvature[a, e] += 2.0 * L0[a, i] * half[i, e]
+                curvature[s, a, e] += 2.0 * L0[a, i] * half[i, e]

@@ -13,11 +13,11 @@ PLANT = "Tuple((int64, f8[:,::1], f8[:,::1], f8[:,::1], float64))"
 
 
 @part
-def finite(x):
-    """Whether all entries of a state are finite."""
+def finite(x, s):
+    """Whether all entries of the state ``x[s]`` are finite."""
     total = 0.0
-    for a in range(x.shape[0]):
-        total += 0.0 * x[a]
+    for a in range(x.shape[1]):
+        total += 0.0 * x[s, a]
     return total == 0.0
 
 

@@ -34,7 +34,7 @@ def project_rows(start, stop, points, M, MT, w, upper, status, u, tangent):
     working, order, multiplier = np.empty(p, np.int64), np.empty(p, np.int64), np.empty(p)
     basis, R, rows, residual = np.empty((p, p)), np.empty((p, p)), np.empty((p, p + 1)), np.empty(c)
     for s in range(start, stop):
-        if not finite(points[s]):
+        if not finite(points, s):
             status[s] = -5
             continue
         for i in range(c):

@@ -35,15 +35,15 @@ TRUSTED_PIVOT = 1e-6  # and that leaves slacks good to 1e-10
 
 
 @part
-def place_slabs(x, ET, low, high, targets, tolerance):
-    """``targets = E x`` and the tolerance of each slab, 1e-10 of what enters its bounds."""
-    g, n = targets.shape[0], x.shape[0]
+def place_slabs(x, s, ET, low, high, targets, tolerance):
+    """``targets = E x[s]`` and the tolerance of each slab, 1e-10 of what enters its bounds."""
+    g, n = targets.shape[0], x.shape[1]
     for i in range(g):
         targets[i] = 0.0
         above, below = abs(high[i]), abs(low[i])
         tolerance[i] = above if above > below or below == np.inf else below
     for a in range(n):
-        xa, size = x[a], abs(x[a])
+        xa, size = x[s, a], abs(x[s, a])
         for i in range(g):
             targets[i] += ET[a, i] * xa
             tolerance[i] += abs(ET[a, i]) * size
@@ -71,9 +71,9 @@ def _positions(gram, targets, order, nu, q, t):
     for i in range(g):
         t[i] = -targets[i]
     for k in range(q):
-        row, factor = gram[order[k]], nu[k]
+        active, factor = order[k], nu[k]
         for i in range(g):
-            t[i] += factor * row[i]
+            t[i] += factor * gram[active, i]
 
 
 @part

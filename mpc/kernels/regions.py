@@ -10,7 +10,7 @@ interior point to where it is violated meets an unknown facet first).
 
 import numpy as np
 
-from mpc.kernels.compilation import kernel, part
+from mpc.kernels.compilation import ZERO, allocating, kernel, part
 from mpc.kernels.linear_programs import OPTIMAL, maximise
 from mpc.kernels.pieces import factorise, solve_transposed, solve_upper
 from mpc.kernels.proposals import LEAST_PIVOT, MARGIN, TRUSTED_PIVOT, collect, place_slabs
@@ -61,13 +61,13 @@ def _append_row(row, bound, margin, size, tag, A, b, kind, count):
     return count + 1, needs, REGION
 
 
-@part
+@allocating
 def _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kind):
     """All half-spaces: (count, distance from all of them that leaves no other set, outcome)."""
     n, g = ET.shape[0], side.shape[0]
     row, signed = np.empty(n), np.empty(n)
-    tolerance, extent = np.empty(g), np.ones(n)
-    place_slabs(extent, ET, low, high, np.empty(g), tolerance)  # the largest that states can have
+    tolerance, extent = np.empty(g), np.ones((1, n))
+    place_slabs(extent, ZERO, ET, low, high, np.empty(g), tolerance)  # the largest that states can have
     count, keep_off, outcome, widest = 0, 0.0, REGION, 0.0
     for k in range(q):
         widest = max(widest, tolerance[order[k]])
@@ -139,7 +139,7 @@ def _first_met(A, b, count, inside, toward):
     return hit
 
 
-@part
+@allocating
 def _inner_ball(A, b, count, centre):
     """Write the ``centre`` of a largest ball inside all rows; returns its radius, negative if empty."""
     n = centre.shape[0]
@@ -151,7 +151,7 @@ def _inner_ball(A, b, count, centre):
     return x[n]
 
 
-@part
+@allocating
 def _climb(A, b, rows, count, c, x):
     """``maximise`` with scratch of its own; returns how it ended."""
     v = x.shape[0]
@@ -159,7 +159,7 @@ def _climb(A, b, rows, count, c, x):
     return maximise(A, b, rows, count, c, x, W, basis, R, np.empty(v), np.empty(v))
 
 
-@part
+@allocating
 def _facets(A, b, count, inside, radius, rows):
     """The rows that are facets, in ``rows``; returns their number."""
     n, found = inside.shape[0], 0

@@ -8,7 +8,7 @@ source of weight 1: those in the columns of u at ``cut[2k] : cut[2k+1]`` (rows o
 those of the states at ``cut[2k+1] : cut[2k+2]`` (both triangles, counted from the first state).
 """
 
-from mpc.kernels.compilation import inlined, part
+from mpc.kernels.compilation import ONE, ZERO, inlined, part
 from mpc.kernels.lane_algebra import add_transposed, eliminate, product
 from mpc.kernels.lanes import lanes, least, load, store
 
@@ -35,12 +35,12 @@ def factorise(AB, cut, row, column, source, factor, weight, F, pivots, P, PAB, S
     _add_terms(P, cut[2 * N + 1], cut[2 * N + 2], row, column, source, factor, weight)
     definite = lanes(1.0)
     for k in range(N - 1, -1, -1):
-        product(P, AB, S, S, 0, PAB, 0, n, 0, n + m, False)
-        product(PAB, AB, S, S, 0, S, 0, n + m, 0, m, False)
+        product(P, AB, S, S, ZERO, PAB, ZERO, n, ZERO, n + m, ZERO)
+        product(PAB, AB, S, S, ZERO, S, ZERO, n + m, ZERO, m, ZERO)
         _add_terms(S, cut[2 * k], cut[2 * k + 1], row, column, source, factor, weight)
         definite = least(definite, eliminate(S, F[k], pivots[k], n + m))
         if k > 0:
-            product(PAB, AB, F[k], S, m, P, m, n, m, n, True)
+            product(PAB, AB, F[k], S, m, P, m, n, m, n, ONE)
             for a in range(n):
                 for b in range(a):
                     store(P, load(P, a, b), b, a)
