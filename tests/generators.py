@@ -19,6 +19,7 @@ from mpc.seeds import seed_for
 from mpc.system import LinearSystem
 
 _LONG_HORIZON = 100
+_PARTS = (0.5, 0.9, 0.98, 0.999, 1 - 1e-6)
 
 
 def answer_first_qp(
@@ -145,6 +146,20 @@ def feasible_states(problem: ControlProblem, count: int, name: str = "solver-tes
         near, far = np.where(good, middle_of, near), np.where(good, far, middle_of)
     edges = np.resize(near[:, None] * rays, (missing, problem.n))
     return np.vstack([inside, centre + 0.98 * np.sqrt(rng.uniform(size=(missing, 1))) * edges])
+
+
+def crowded_states(problem: ControlProblem, rays: int, halvings: int = 40) -> Array:
+    """On random rays from the origin, at ``_PARTS`` of the way to the last plan: ``(5 rays, n)``."""
+    rng = np.random.default_rng(seed_for("worst-states", problem.name))
+    width = extent(problem)[1]
+    rays_of = rng.normal(size=(rays, problem.n)) * width
+    rays_of *= 3 / np.abs(rays_of / width).max(axis=1, keepdims=True)
+    near, far = np.zeros(rays), np.ones(rays)
+    for _ in range(halvings):
+        middle = (near + far) / 2
+        good = feasible(problem, middle[:, None] * rays_of)
+        near, far = np.where(good, middle, near), np.where(good, far, middle)
+    return np.vstack([(part * near)[:, None] * rays_of for part in _PARTS])
 
 
 def dense_barrier(

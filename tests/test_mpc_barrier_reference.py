@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from awkward_problems import EXTRAS, awkward_problem, rays
 from extended_precision import labels_of, needs_extended_precision
-from generators import VARIANTS, dense_barrier
+from generators import VARIANTS, crowded_states, dense_barrier
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_mpc_barrier import region_borders
-from test_mpc_barrier_worst_states import crowded_states
 
 from mpc import catalogue
 from mpc.arrays import Array

@@ -1,6 +1,6 @@
 """The states that cost barrier MPC the most Newton steps, kept as data, and a bound on the steps they take.
 
-``python tests/test_mpc_barrier_worst_states.py`` searches once more and writes ``data/worst_states.json``.
+``python tests/test_mpc_barrier_worst_states.py`` searches again and writes the file.
 """
 
 import json
@@ -9,33 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from generators import VARIANTS, extent
+from generators import VARIANTS, crowded_states
 
-from mpc.arrays import Array
 from mpc.barrier import BarrierExpert
-from mpc.online import feasible
-from mpc.problem import ControlProblem
-from mpc.seeds import seed_for
 from mpc.status import Status
 
 ETAS = (1e-6, 1e-4, 1e-2, 1.0, 100.0)
-PARTS = (0.5, 0.9, 0.98, 0.999, 1 - 1e-6)
 SHORT = [name for name, build in VARIANTS.items() if build().N < 50]  # the search asks for much of the others
-FILE = Path(__file__).parent / "data" / "worst_states.json"
-
-
-def crowded_states(problem: ControlProblem, rays: int, halvings: int = 40) -> Array:
-    """On random rays from the origin, at ``PARTS`` of the way to the last plan: ``(5 rays, n)``."""
-    rng = np.random.default_rng(seed_for("worst-states", problem.name))
-    width = extent(problem)[1]
-    rays_of = rng.normal(size=(rays, problem.n)) * width
-    rays_of *= 3 / np.abs(rays_of / width).max(axis=1, keepdims=True)
-    near, far = np.zeros(rays), np.ones(rays)
-    for _ in range(halvings):
-        middle = (near + far) / 2
-        good = feasible(problem, middle[:, None] * rays_of)
-        near, far = np.where(good, middle, near), np.where(good, far, middle)
-    return np.vstack([(part * near)[:, None] * rays_of for part in PARTS])
+FILE = Path(__file__).parent / "data" / "barrier_worst_states.json"
 
 
 def worst_of(name: str, rays: int, keep: int) -> list[dict[str, Any]]:
