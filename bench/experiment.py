@@ -8,7 +8,7 @@ from typing import Any
 
 from imitation.learners.configs import BehaviourCloning
 from mpc.catalogue import SystemSpec
-from mpc.configs import Barrier, ExpertConfig, Linear, Lqr, Online, Smoothed
+from mpc.configs import Barrier, ExpertConfig, Explicit, Linear, Lqr, Online, Smoothed
 from mpc.problem import ControlProblem
 from mpc.record import key_of, to_record
 
@@ -117,12 +117,12 @@ def expert_label(config: ExpertConfig) -> str:
             return f"online soft={soft:g}" + _differences(config, Online(soft=soft))
         case Linear():
             return f"linear {key_of(config)[:6]}"
-        case Lqr():
-            return "lqr"
+        case Explicit() | Lqr():
+            return expert_kind(config) + _differences(config, type(config)())
 
 
 def expert_kind(config: ExpertConfig) -> str:
-    """'online', 'barrier', 'smoothed', 'lqr' or 'linear'."""
+    """'online', 'explicit', 'barrier', 'smoothed', 'lqr' or 'linear'."""
     return type(config).__name__.lower()
 
 

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from mpc.barrier import BarrierExpert as BarrierExpert
     from mpc.closed_loop import simulate as simulate
     from mpc.configs import Barrier as Barrier
+    from mpc.configs import Explicit as Explicit
     from mpc.configs import Linear as Linear
     from mpc.configs import Lqr as Lqr
     from mpc.configs import Online as Online
     from mpc.configs import Smoothed as Smoothed
     from mpc.expert import Control as Control
     from mpc.expert import Expert as Expert
+    from mpc.explicit import ExplicitExpert as ExplicitExpert
     from mpc.lqr import LinearExpert as LinearExpert
     from mpc.lqr import LqrExpert as LqrExpert
     from mpc.online import OnlineExpert as OnlineExpert
@@ -36,6 +38,8 @@ _HOME = {
     "Control": "mpc.expert",
     "ControlProblem": "mpc.problem",
     "Expert": "mpc.expert",
+    "Explicit": "mpc.configs",
+    "ExplicitExpert": "mpc.explicit",
     "LinearExpert": "mpc.lqr",
     "LinearSystem": "mpc.system",
     "Linear": "mpc.configs",

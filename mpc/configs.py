@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from mpc.barrier import BarrierExpert
+    from mpc.explicit import ExplicitExpert
     from mpc.lqr import LinearExpert, LqrExpert
     from mpc.online import OnlineExpert
     from mpc.problem import ControlProblem
@@ -54,6 +55,21 @@ class Online:
 
 
 @dataclass(frozen=True)
+class Explicit:
+    """Exact MPC looked up: all regions of the law are listed when the expert is built."""
+
+    max_regions: int = 50_000
+    """Regions after which it is refused; most systems with more than four states have more."""
+    max_seconds: float | None = None
+    """Seconds after which it is refused; None for no limit."""
+
+    def build(self, problem: "ControlProblem") -> "ExplicitExpert":
+        return _expert("mpc.explicit", "ExplicitExpert")(
+            problem, max_regions=self.max_regions, max_seconds=self.max_seconds
+        )
+
+
+@dataclass(frozen=True)
 class Barrier:
     """MPC smoothed by a recentred log-barrier of fixed weight."""
 
@@ -91,4 +107,4 @@ class Smoothed:
         )
 
 
-ExpertConfig = Lqr | Linear | Online | Barrier | Smoothed
+ExpertConfig = Lqr | Linear | Online | Explicit | Barrier | Smoothed

@@ -11,17 +11,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from mpc.arrays import Array
 from mpc.atlas import empty_atlas
+from mpc.condense import least_distance
 from mpc.exact import ExactLaw
 from mpc.kernels.exact import STEPS
 from mpc.kernels.regions import AMBIGUOUS, DEPENDENT, REGION, describe
 from mpc.polytope import Polytope, inscribed_ball
-from mpc.prepared import prepare
+from mpc.prepared import Prepared, prepare
 from mpc.problem import ControlProblem
+from mpc.region import Region
 from mpc.sampling import UniformSampler
 from mpc.status import Status
 
@@ -70,6 +73,16 @@ class Partition:
     def __len__(self) -> int:
         return len(self.sides)
 
+    def __getitem__(self, r: int) -> Region:
+        """Region r with its law and multipliers."""
+        if not -len(self) <= r < len(self):
+            raise IndexError(f"region {r} of {len(self)}")
+        return Region.of(self._ready, self.sides[r], self.polytope(r % len(self)))
+
+    @cached_property
+    def _ready(self) -> Prepared:
+        return prepare(self.problem)
+
     def polytope(self, r: int) -> Polytope:
         """Region r in minimal form, rows of norm 1."""
         rows = slice(self.first[r], self.first[r + 1])
@@ -89,28 +102,24 @@ def partition(
     problem: ControlProblem,
     within: Polytope | None = None,
     max_regions: int = 50_000,
-    max_seconds: float = float("inf"),
+    max_seconds: float | None = None,
     progress: Progress | None = None,
 ) -> Partition:
-    """All regions of exact MPC on the feasible states of ``within``, by default of X.
+    """All regions of exact MPC on the feasible states of ``within``, by default on all feasible states.
 
     Args:
-        within: a bounded polytope; where X is unbounded the default is the set of initial states.
-        max_regions, max_seconds: when to give up.
+        within: a bounded polytope. The default is a box around all states with a plan (x_0 need not be in
+            X); where they are unbounded it is X, or where that is, the set of initial states.
+        max_regions, max_seconds: when to give up; None for no limit of time.
 
     Raises:
         NoPartition: if ``within`` is unbounded, no state in it has a plan with room to spare, or a limit is
             hit.
     """
-    if within is None:
-        within = problem.X if np.isfinite(problem.X.bounds).all() else problem.initial_set
-    if not np.isfinite(within.bounds).all():
-        raise NoPartition(
-            f"within must be bounded, its bounding box is {within.bounds}; "
-            f"pass a polytope that bounds every state"
-        )
-    deadline, rng = time.monotonic() + max_seconds, np.random.default_rng(0)
-    walk, sampler = _Walk.of(problem, within), UniformSampler(within, "within")
+    deadline = np.inf if max_seconds is None else time.monotonic() + max_seconds
+    rng = np.random.default_rng(0)
+    walk = _Walk.of(problem, within)
+    sampler = UniformSampler(walk.within, "within")
     walk.propose(np.vstack([walk.interior_state(), sampler.draw([rng] * _SAMPLES)]))
     while True:
         while walk.waiting:
@@ -118,7 +127,7 @@ def partition(
             if len(walk.regions) > max_regions or time.monotonic() > deadline:
                 raise NoPartition(
                     f"{problem.name!r} has more regions than the limits allow: {len(walk.regions)} found, "
-                    f"max_regions={max_regions}, max_seconds={max_seconds:g}; raise the limit, take a "
+                    f"max_regions={max_regions}, max_seconds={max_seconds}; raise the limit, take a "
                     f"shorter horizon (N={problem.N}) or a smaller set within=..., or use the online expert"
                 )
             if progress is not None:
@@ -127,6 +136,41 @@ def partition(
         walk.propose(states[found.find(states, 1e-8) < 0])
         if not walk.waiting:  # a state uncovered by now lies in what is thinner than a region
             return found
+
+
+def _domain(problem: ControlProblem) -> Polytope:
+    """The box around the states with a plan, a hundredth wider than they reach, or X, or the initial set."""
+    low, high = feasible_box(problem)
+    if not np.isfinite([low, high]).all():
+        return problem.X if np.isfinite(problem.X.bounds).all() else problem.initial_set
+    room = 0.01 * (high - low) + 1e-9 * np.maximum(np.abs(low), np.abs(high))
+    return Polytope.box(low - room, high + room)
+
+
+def feasible_box(problem: ControlProblem) -> tuple[Array, Array]:
+    """Bounds ``(n,)`` and ``(n,)`` of the smallest box around all states with a plan, infinite where none is.
+
+    Linear programs (HiGHS) over states and plans together.
+
+    Raises:
+        NoPartition: if no state has a plan.
+    """
+    from scipy.optimize import linprog
+
+    form, n = least_distance(problem), problem.n
+    columns = np.hstack([-form.E, form.M])
+    ends = np.empty((2, n))
+    for end, sign in enumerate((1.0, -1.0)):
+        for i in range(n):
+            cost = np.zeros(columns.shape[1])
+            cost[i] = sign
+            found = linprog(cost, A_ub=columns, b_ub=form.w, bounds=(None, None), options={"presolve": False})
+            if found.status == 2:
+                raise NoPartition(
+                    f"no state has a plan within the constraints of {problem.name!r}; relax X, U or Xf"
+                )
+            ends[end, i] = sign * found.fun if found.status == 0 else -sign * np.inf
+    return ends[0], ends[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,13 +203,20 @@ class _Walk:
     """Sides, and the slab that joined them last, or -1."""
 
     @classmethod
-    def of(cls, problem: ControlProblem, within: Polytope) -> "_Walk":
-        ready, reach = prepare(problem), np.abs(np.array(within.bounds)).max(axis=0)
+    def of(cls, problem: ControlProblem, within: Polytope | None) -> "_Walk":
+        ready = prepare(problem)
         if not ready.slabs.gram.size:
             raise NoPartition(
                 f"{problem.name!r} has too many rows for a partition ({len(ready.slabs.low)} slabs); "
                 f"use the online expert"
             )
+        within = _domain(problem) if within is None else within
+        if not np.isfinite(within.bounds).all():
+            raise NoPartition(
+                f"within must be bounded, its bounding box is {within.bounds}; "
+                f"pass a polytope that bounds every state"
+            )
+        reach = np.abs(np.array(within.bounds)).max(axis=0)
         reach = np.where(reach > 0, reach, 1.0)
         ET = np.ascontiguousarray(ready.ET * reach[:, None])
         G, h = np.ascontiguousarray(within.G * reach), np.array(within.h)

@@ -6,7 +6,7 @@ import pytest
 from bench.experiment import LARGEST_CHUNK, Experiment, divide, expert_kind, expert_label, expert_smoothing
 from imitation.learners.configs import BehaviourCloning
 from mpc.catalogue import SystemSpec, double_integrator
-from mpc.configs import Barrier, Linear, Lqr, Online, Smoothed
+from mpc.configs import Barrier, Explicit, Linear, Lqr, Online, Smoothed
 
 BASE = Experiment(
     "demo", SystemSpec("double_integrator"), Online(), BehaviourCloning(), demonstrations=5, steps=20
@@ -72,6 +72,8 @@ def test_no_chunk_is_larger_than_allowed():
         (Online(), "online", "online", None),
         (Online(soft=10.0), "online soft=10", "online", None),
         (Online(solver="osqp"), "online solver=osqp", "online", None),
+        (Explicit(), "explicit", "explicit", None),
+        (Explicit(max_regions=9), "explicit max_regions=9", "explicit", None),
         (Barrier(0.1), "barrier eta=0.1", "barrier", 0.1),
         (Smoothed(1.0), "smoothed sigma=1", "smoothed", 1.0),
         (Smoothed(2.0, samples=8, law="ball"), "smoothed sigma=2 samples=8 law=ball", "smoothed", 2.0),

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from generators import answer_first_qp, asymmetric, feasible_states
 
-from mpc.configs import Barrier, ExpertConfig, Linear, Lqr, Online, Smoothed
+from mpc.configs import Barrier, ExpertConfig, Explicit, Linear, Lqr, Online, Smoothed
 from mpc.expert import Expert
 from mpc.lqr import project
 from mpc.status import Status
 
 CONFIGS = [
-    Lqr(), Linear(K=((-0.5, 0.1), (0.2, -0.4))), Online(), Online(soft=50.0), Barrier(eta=0.05),
-    Smoothed(sigma=0.2, samples=16),
+    Lqr(), Linear(K=((-0.5, 0.1), (0.2, -0.4))), Online(), Online(soft=50.0), Explicit(),
+    Barrier(eta=0.05), Smoothed(sigma=0.2, samples=16),
 ]  # fmt: skip
 LABELS = {"dudx": (2, 2), "value": (), "gradient": (2,), "curvature": (2, 2), "cost": (), "slack": ()}
 by_config = pytest.mark.parametrize("config", CONFIGS, ids=lambda c: type(c).__name__)

@@ -9,20 +9,21 @@ import pandas as pd
 
 from bench.figures.spec import Style
 
-KINDS = ("online", "barrier", "smoothed", "lqr", "linear")
+KINDS = ("online", "explicit", "barrier", "smoothed", "lqr", "linear")
 DASHES = ("solid", "dash", "dot")
 INK, GREY, PALE = "#1b1f24", "#8a9099", "#d6dae0"
 
 # Dark to light, interpolated over the smoothing parameters of the study.
 _RAMPS = {
     "online": ("#000000", "#000000"),
+    "explicit": ("#4d4d4d", "#4d4d4d"),
     "barrier": ("#08306b", "#1f78c8", "#7cc0ee"),
     "smoothed": ("#7f2704", "#e06a0b", "#fdb863"),
     "lqr": ("#00795a", "#00795a"),
     "linear": ("#a03070", "#a03070"),
 }
 _OTHER = ("#5b4a9b", "#a99be0")
-_MARKERS = {"online": "star", "barrier": "circle", "smoothed": "square", "lqr": "diamond"}
+_MARKERS = {"online": "star", "explicit": "star", "barrier": "circle", "smoothed": "square", "lqr": "diamond"}
 
 # Blue, white, red: symmetric about zero action.
 DIVERGING = ("#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2182b")

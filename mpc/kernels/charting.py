@@ -1,9 +1,10 @@
-"""What an atlas is made from: the sides of hyperplanes that regions lie on, and the piece of each region."""
+"""Atlases: the sides of hyperplanes that regions lie on, the piece of each region, the regions of states."""
 
 import numpy as np
 
 from mpc.kernels.compilation import kernel
 from mpc.kernels.linear_programs import OPTIMAL, maximise
+from mpc.kernels.location import ATLAS, locate
 from mpc.kernels.pieces import WELL_APART, affine_law, assemble, factorise, held_curvature
 
 BELOW, ABOVE, BOTH = -1, 1, 0
@@ -70,3 +71,11 @@ def make_pieces(sides, gram, M, ET, low, high, stage, K0, T0, L0, first, Y, dudx
         assemble(M, ET, bound, order, q, m, well, R, rows, piece)
         affine_law(piece, q, n, K0, T0, inner, dudx, r, offset, r)
         held_curvature(M, stage, order, q, m, n, L0, piece, square, half, basis, rows, curvature, r)
+
+
+@kernel(f"void(f8[:,::1], {ATLAS}, i8[::1])")
+def regions_of(x, atlas, region):
+    """The region that each state is inside of by its margin, -1 for none; see ``locate``."""
+    A, b, first, margin, normals, offsets, child, leaf, listed = atlas[:9]
+    for s in range(x.shape[0]):
+        region[s] = locate(x, s, A, b, first, margin, normals, offsets, child, leaf, listed)

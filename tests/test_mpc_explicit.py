@@ -1,0 +1,257 @@
+"""Explicit MPC against solvers that know nothing of regions, at their borders above all."""
+
+import pickle
+
+import numpy as np
+import pytest
+from generators import asymmetric
+
+from mpc import Explicit, catalogue, slabs
+from mpc.arrays import Array
+from mpc.barrier import BarrierExpert
+from mpc.explicit import ExplicitExpert
+from mpc.online import OnlineExpert
+from mpc.partition import Partition
+from mpc.polytope import Polytope
+from mpc.problem import ControlProblem
+from mpc.status import Status
+
+FEW = {
+    "double_integrator": catalogue.double_integrator(N=10),
+    "triangular": catalogue.triangular(3, N=6),
+    "cart_pole": catalogue.cart_pole(N=3),
+    "asymmetric": asymmetric(N=4),
+}
+MANY = {
+    **FEW,
+    "double_integrator_20": catalogue.double_integrator(N=20, Qf="dare"),
+    "triangular_20": catalogue.triangular(3, N=20),
+    "cart_pole_8": catalogue.cart_pole(N=8),
+    "afti16": catalogue.afti16(N=3),
+    "random_2": catalogue.random_system(n=2, m=2, N=8, seed=5),
+    "random_3": catalogue.random_system(n=3, m=1, N=8, seed=6),
+    "random_4": catalogue.random_system(n=4, m=2, N=3, seed=7),
+}
+BORDERS = (0.0, 1e-15, -1e-15, 1e-12, -1e-12, 1e-9, -1e-9)
+_BUILT: dict[str, ExplicitExpert] = {}
+
+
+def built(name: str) -> ExplicitExpert:
+    if name not in _BUILT:
+        _BUILT[name] = ExplicitExpert(MANY[name])
+    return _BUILT[name]
+
+
+def anywhere(regions: Partition, count: int, seed: int = 0) -> Array:
+    """States uniform in the domain, with a plan or without."""
+    low, high = regions.within.bounds
+    return np.random.default_rng(seed).uniform(low, high, (count, len(low)))
+
+
+def inside(regions: Partition, count: int, seed: int = 0) -> tuple[Array, np.ndarray]:
+    """States spread over the regions, small ones too: from each centre a part of the way to its facets."""
+    rng, n = np.random.default_rng(seed), regions.problem.n
+    r = rng.integers(len(regions), size=count)
+    ray = rng.normal(size=(count, n)) * regions.reach
+    x = np.empty((count, n))
+    for i, region in enumerate(r):
+        rows = slice(regions.first[region], regions.first[region + 1])
+        slope, room = regions.A[rows] @ ray[i], regions.b[rows] - regions.A[rows] @ regions.centre[region]
+        reach = np.min(room[slope > 0] / slope[slope > 0])
+        x[i] = regions.centre[region] + rng.uniform() ** (1 / n) * reach * ray[i]
+    return x, r
+
+
+def at_facets(regions: Partition, count: int, seed: int = 0) -> Array:
+    """States where a ray from a region's centre leaves it, and up to 1e-9 of the domain beside that."""
+    rng, n = np.random.default_rng(seed), regions.problem.n
+    r = rng.integers(len(regions), size=count)
+    ray = rng.normal(size=(count, n)) * regions.reach
+    x = np.empty((count, n))
+    for i, region in enumerate(r):
+        rows = slice(regions.first[region], regions.first[region + 1])
+        slope, room = regions.A[rows] @ ray[i], regions.b[rows] - regions.A[rows] @ regions.centre[region]
+        reach = np.min(room[slope > 0] / slope[slope > 0])
+        x[i] = regions.centre[region] + reach * ray[i] + rng.choice(BORDERS) * ray[i]
+    return x
+
+
+def holders(regions: Partition, x: Array, tolerance: float) -> np.ndarray:
+    """Which regions each state lies in to a part of the domain, boolean ``(B, R)``."""
+    return np.logical_and.reduceat(x @ regions.A.T <= regions.b + tolerance, regions.first[:-1], axis=1)
+
+
+def agree(expert: ExplicitExpert, x: Array) -> Array:
+    """Compare with the careful route, which shares no step with looking up; returns who has a plan."""
+    problem = expert.problem
+    plan, careful = expert.plan(x), OnlineExpert(problem, route="careful")
+    other, control, label = careful.plan(x), expert(x), careful(x)
+    np.testing.assert_array_equal(plan.status, other.status)
+    good = plan.status == Status.optimal
+    assert set(plan.status[~good].tolist()) <= {Status.infeasible}
+    size = np.abs(label.u[good]).max()
+    np.testing.assert_allclose(control.u[good], label.u[good], atol=1e-9 * size)
+    np.testing.assert_allclose(plan.u[good], other.u[good], atol=1e-8 * np.abs(other.u[good]).max())
+    for name in ("value", "cost"):
+        np.testing.assert_allclose(control.arrays()[name][good], label.arrays()[name][good], rtol=1e-9)
+    return good
+
+
+def dual_agrees(expert: ExplicitExpert, x: Array, r: np.ndarray) -> None:
+    """Laws and multipliers of the regions themselves, by plain linear algebra, where they are unique."""
+    plan = OnlineExpert(expert.problem, route="careful").plan(x)
+    most = np.abs(plan.multipliers).max()
+    for i in range(len(x)):
+        region = expert.regions[r[i]]
+        np.testing.assert_allclose(region.K @ x[i] + region.k, plan.u[i, 0], atol=1e-8 * np.abs(plan.u).max())
+        y = region.slope @ x[i] + region.offset
+        assert y.min() >= -1e-8 * most
+        if np.array_equal(region.active, plan.active[i]):
+            np.testing.assert_allclose(y, plan.multipliers[i], atol=1e-7 * most)
+
+
+def hold(name: str, count: int) -> None:
+    expert = built(name)
+    regions = expert.regions
+    agree(expert, anywhere(regions, count))
+    x, r = inside(regions, count)
+    assert agree(expert, x).all()
+    dual_agrees(expert, x[: count // 10], r[: count // 10])
+    border = at_facets(regions, count)
+    good = agree(expert, border)
+    assert good.mean() > 0.5
+    assert holders(regions, border[good], 1e-8).any(axis=1).all(), "a hole at a border"
+    once = holders(regions, x, 0.0).sum(axis=1)
+    assert (once > 1).mean() < 0.01
+    assert (once[regions.radius[r] > 1e-6] >= 1).all()
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_primal_and_dual_agree_and_nothing_is_left_out(name):
+    hold(name, 1000)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", MANY)
+def test_primal_and_dual_agree_on_many_states(name):
+    hold(name, 10_000)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_the_law_is_continuous_across_facets_and_the_value_convex(name):
+    """At a facet the laws of both regions give the same action; a chord never lies below the value."""
+    expert = built(name)
+    regions = expert.regions
+    x, r = inside(regions, 300, seed=1)
+    most = np.abs(expert(x).u).max()
+    laws = [regions[k] for k in range(len(regions))]
+    for i in range(len(x)):
+        rows = slice(regions.first[r[i]], regions.first[r[i] + 1])
+        A, b = regions.A[rows] * regions.reach, regions.b[rows]
+        facet = int(np.argmin(b - A @ (x[i] / regions.reach)))
+        at = x[i] + (b[facet] - A[facet] @ (x[i] / regions.reach)) * A[facet] * regions.reach
+        here = np.flatnonzero(holders(regions, at[None], 1e-9)[0])
+        actions = [laws[k].K @ at + laws[k].k for k in here]
+        steepest = max((np.abs(laws[k].K) @ regions.reach).max() for k in here)
+        np.testing.assert_allclose(actions, [actions[0]] * len(here), atol=1e-8 * (steepest + most))
+    one, two = x[:150], x[150:]
+    share = np.random.default_rng(2).uniform(size=(150, 1))
+    value = [expert(y).value for y in (one, two, share * one + (1 - share) * two)]
+    chord = share[:, 0] * value[0] + (1 - share[:, 0]) * value[1]
+    assert (value[2] <= chord + 1e-9 * np.abs(chord)).all()
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_find_names_the_region_that_the_label_comes_from(name):
+    expert = built(name)
+    regions = expert.regions
+    x, r = inside(regions, 500, seed=3)
+    found = expert.find(x)
+    clear = regions.radius[r] > 1e-6
+    np.testing.assert_array_equal(found[clear], r[clear])
+    control = expert(x)
+    for i in np.flatnonzero(clear)[:50]:
+        np.testing.assert_allclose(
+            regions[found[i]].K, control.dudx[i], atol=1e-8 * np.abs(control.dudx).max()
+        )
+    border = at_facets(regions, 300, seed=4)
+    found, good = expert.find(border), expert(border).status == Status.optimal
+    assert (found[~good] == -1).all()
+    assert (found[good] >= 0).mean() > 0.9
+    assert (expert.find(3 * regions.reach[None]) == -1).all()
+
+
+@pytest.mark.parametrize("name", ["double_integrator", "asymmetric"])
+def test_barrier_mpc_tends_to_it_with_the_root_of_eta(name):
+    """Slope 1/2 in the sup norm over the region's borders and insides; gains too, away from borders."""
+    expert = built(name)
+    regions = expert.regions
+    x = np.vstack([0.98 * inside(regions, 300, seed=5)[0], at_facets(regions, 600, seed=6)])
+    x = x[expert(1.0001 * x).status == Status.optimal]  # at the edge the barrier has no plan
+    assert len(x) > 500
+    exact = expert(x)
+    etas = 10.0 ** np.arange(-1.0, -9.0, -1.0)
+    gaps = np.array([np.abs(BarrierExpert(expert.problem, eta)(x).u - exact.u).max() for eta in etas])
+    assert (np.diff(gaps) < 0).all()
+    slope = np.polyfit(np.log(etas[3:]), np.log(gaps[3:]), 1)[0]
+    assert 0.45 < slope < 0.55, gaps
+    middle = regions.centre[regions.radius > 0.02]
+    gains = [
+        np.abs(BarrierExpert(expert.problem, eta)(middle).dudx - expert(middle).dudx).max() for eta in etas
+    ]
+    assert gains[-1] < 1e-3 * np.abs(expert(middle).dudx).max()
+
+
+def test_closed_loops_have_the_bits_of_the_online_expert():
+    from mpc import simulate
+
+    expert = built("cart_pole")
+    x0 = 0.3 * inside(expert.regions, 40)[0]
+    one, other = (simulate(expert.problem, e, x0, 15) for e in (expert, OnlineExpert(expert.problem)))
+    np.testing.assert_array_equal(one.x, other.x)
+    np.testing.assert_array_equal(one.u, other.u)
+
+
+def test_limits_are_errors_with_a_remedy_and_progress_is_told(monkeypatch):
+    problem = FEW["double_integrator"]
+    with pytest.raises(ValueError, match=r"max_regions=5, .*shorter horizon \(N=10\).*online expert"):
+        Explicit(max_regions=5).build(problem)
+    with pytest.raises(ValueError, match=r"max_seconds=0.*; raise the limit"):
+        ExplicitExpert(problem, max_seconds=0.0)
+    told: list[tuple[int, int]] = []
+    expert = ExplicitExpert(problem, progress=lambda found, left: told.append((found, left)))
+    assert told[-1] == (len(expert.regions), 0)
+    monkeypatch.setattr(slabs, "_MOST_SLABS", 10)
+    with pytest.raises(ValueError, match="has too many rows for a partition"):
+        ExplicitExpert(problem)
+
+
+def test_a_smaller_domain_has_fewer_regions_and_the_same_law():
+    problem = FEW["double_integrator"]
+    small = ExplicitExpert(problem, within=Polytope.box([-1, -1], [1, 1]))
+    assert len(small.regions) < len(built("double_integrator").regions)
+    x = np.random.default_rng(0).uniform(-6, 6, (300, 2))
+    np.testing.assert_array_equal(small(x).u, built("double_integrator")(x).u)
+
+
+def test_it_pickles_and_a_region_out_of_range_is_an_index_error():
+    expert = built("double_integrator")
+    copy = pickle.loads(pickle.dumps(expert))
+    x = anywhere(expert.regions, 50)
+    np.testing.assert_array_equal(copy(x).u, expert(x).u)
+    assert len(list(copy.regions)) == len(copy.regions) == 117
+    np.testing.assert_array_equal(copy.regions[-1].K, copy.regions[116].K)
+    with pytest.raises(IndexError, match="region 117 of 117"):
+        copy.regions[117]
+
+
+def test_problems_of_any_horizon_count_the_same_from_any_seed():
+    """Regions of the double integrator, paper's weights, over all states with a plan."""
+    counts = [len(ExplicitExpert(catalogue.double_integrator(N=N)).regions) for N in (1, 2, 3, 5, 10)]
+    assert counts[2] == 19
+    assert counts == sorted(counts)
+    mirrored = catalogue.double_integrator(N=10)
+    flipped: ControlProblem = mirrored.with_(
+        X=Polytope(-mirrored.X.G[::-1], mirrored.X.h[::-1]), U=Polytope(-mirrored.U.G, mirrored.U.h)
+    )
+    assert len(ExplicitExpert(flipped).regions) == counts[-1]
