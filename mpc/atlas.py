@@ -48,11 +48,20 @@ class Atlas:
 
     @property
     def depth(self) -> int:
-        """Hyperplanes compared on the longest way to a leaf."""
+        """Nodes above the deepest leaf."""
+        return int(self._depths().max())
+
+    @property
+    def longest(self) -> int:
+        """Half-spaces looked at on the longest way: nodes, and all facets of the regions in a leaf."""
+        facets = np.append(0, np.cumsum(np.diff(self.first)[self.listed]))
+        return int((self._depths() + facets[self.leaf[:, 1]] - facets[self.leaf[:, 0]]).max())
+
+    def _depths(self) -> np.ndarray:
         depth = np.zeros(len(self.child), np.int64)
         for node, children in enumerate(self.child):  # children stand behind their parent
             depth[children[children >= 0]] = depth[node] + 1
-        return int(depth.max())
+        return depth
 
     @property
     def nbytes(self) -> int:

@@ -1,6 +1,7 @@
 """Explicit MPC: the exact law with all of its regions found beforehand."""
 
 from dataclasses import InitVar, dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +13,7 @@ from mpc.expert import Control, blanked, state_rows
 from mpc.kernels.charting import regions_of
 from mpc.kernels.exact import CHOICE
 from mpc.location import chart
+from mpc.merging import FirstMoves, first_moves
 from mpc.partition import Partition, Progress, partition
 from mpc.polytope import Polytope
 from mpc.prepared import prepare
@@ -55,6 +57,16 @@ class ExplicitExpert:
         object.__setattr__(self, "regions", found)
         object.__setattr__(self, "law", ExactLaw(self.problem, ready, chart(found, ready), CHOICE))
 
+    @cached_property
+    def first_moves(self) -> FirstMoves:
+        """The regions merged where the first move is the same."""
+        return first_moves(self.regions, self.atlas)
+
+    @cached_property
+    def complexity(self) -> "Complexity":
+        """What the law takes to store and to evaluate."""
+        return Complexity.of(self)
+
     @property
     def atlas(self) -> Atlas:
         """The regions as the kernels take them: search tree, facets, pieces of the law."""
@@ -93,3 +105,40 @@ class ExplicitExpert:
         outside = ~self.regions.within.contains(states[left])
         found[left[outside]] = -1
         return found
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """What an explicit law takes.
+
+    Args:
+        regions: critical regions; merged: polytopes left of them where the first move is the same.
+        laws: distinct first moves ``K x + k``.
+        facets: half-spaces of all regions.
+        depth: nodes on the longest way through the search tree.
+        bytes: of everything that is kept to label a state.
+        operations: multiplications and additions for the input of a state, at worst: nodes of the tree,
+            facets of the regions in its leaf, one law.
+    """
+
+    regions: int
+    merged: int
+    laws: int
+    facets: int
+    depth: int
+    bytes: int
+    operations: int
+
+    @classmethod
+    def of(cls, expert: ExplicitExpert) -> "Complexity":
+        atlas, merged = expert.atlas, expert.first_moves
+        n, m = expert.problem.n, expert.problem.m
+        return cls(
+            regions=len(atlas),
+            merged=len(merged),
+            laws=len(merged.K),
+            facets=len(atlas.b),
+            depth=atlas.depth,
+            bytes=atlas.nbytes,
+            operations=2 * n * atlas.longest + 2 * n * m,
+        )

@@ -151,6 +151,8 @@ def inscribed_ball(G: Array, h: Array) -> tuple[Array, float]:
     from scipy.optimize import linprog
 
     result = linprog(cost, A_ub=columns, b_ub=h, bounds=bounds, method="highs")
+    if result.status != 0 or result.x[n] < 0:  # on very thin sets only the interior-point method is right
+        result = linprog(cost, A_ub=columns, b_ub=h, bounds=bounds, method="highs-ipm")
     if result.status == 2:
         return np.full(n, np.nan), -np.inf
     if result.status != 0:

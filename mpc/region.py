@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from mpc.arrays import Array
 from mpc.polytope import Polytope
@@ -33,13 +34,15 @@ class Region:
         """The region of the active set ``side`` over the slabs of a prepared problem.
 
         With slabs W at the bounds h, the plan nearest to the origin is ``z = M_W' nu`` where
-        ``M_W M_W' nu = h + E_W x``. Multipliers are ``-2 nu`` at upper bounds and ``2 nu`` at lower ones.
+        ``M_W M_W' nu = h + E_W x``: with ``M_W' = Q R``, ``R nu = t`` and ``z = Q t``. Multipliers are
+        ``-2 nu`` at upper bounds and ``2 nu`` at lower ones.
         """
         slabs, form, (m, n) = ready.slabs, ready.form, ready.K.shape
         W = np.flatnonzero(side)
         bound = np.where(side[W] > 0, slabs.high[W], slabs.low[W])
-        nu = np.linalg.solve(slabs.gram[np.ix_(W, W)], np.column_stack([slabs.E[W], bound]))
-        z = slabs.M[W, :m].T @ nu
+        Q, R = np.linalg.qr(slabs.M[W].T)
+        t = solve_triangular(R, np.column_stack([slabs.E[W], bound]), trans=1)
+        z, nu = Q[:m] @ t, solve_triangular(R, t)
         active = np.isin(slabs.slab, W) & (slabs.sign == side[slabs.slab])
         rows = np.flatnonzero(active)
         y = np.zeros((len(active), n + 1))

@@ -81,14 +81,17 @@ def holders(regions: Partition, x: Array, tolerance: float) -> np.ndarray:
     return np.logical_and.reduceat(x @ regions.A.T <= regions.b + tolerance, regions.first[:-1], axis=1)
 
 
-def agree(expert: ExplicitExpert, x: Array) -> Array:
-    """Compare with the careful route, which shares no step with looking up; returns who has a plan."""
+def agree(expert: ExplicitExpert, x: Array, undecided: float = 0.0) -> Array:
+    """Compare with the careful route, which shares no step with looking up; returns who has a plan.
+
+    Of states at the edge of the feasible set to rounding a part of ``undecided`` may have another status.
+    """
     problem = expert.problem
     plan, careful = expert.plan(x), OnlineExpert(problem, route="careful")
     other, control, label = careful.plan(x), expert(x), careful(x)
-    np.testing.assert_array_equal(plan.status, other.status)
-    good = plan.status == Status.optimal
-    assert set(plan.status[~good].tolist()) <= {Status.infeasible}
+    assert set(plan.status.tolist()) | set(other.status.tolist()) <= {Status.optimal, Status.infeasible}
+    assert (plan.status != other.status).mean() <= undecided
+    good = (plan.status == Status.optimal) & (other.status == Status.optimal)
     size = np.abs(label.u[good]).max()
     np.testing.assert_allclose(control.u[good], label.u[good], atol=1e-9 * size)
     np.testing.assert_allclose(plan.u[good], other.u[good], atol=1e-8 * np.abs(other.u[good]).max())
@@ -118,7 +121,7 @@ def hold(name: str, count: int) -> None:
     assert agree(expert, x).all()
     dual_agrees(expert, x[: count // 10], r[: count // 10])
     border = at_facets(regions, count)
-    good = agree(expert, border)
+    good = agree(expert, border, undecided=1e-3)
     assert good.mean() > 0.5
     assert holders(regions, border[good], 1e-8).any(axis=1).all(), "a hole at a border"
     once = holders(regions, x, 0.0).sum(axis=1)
@@ -255,3 +258,75 @@ def test_problems_of_any_horizon_count_the_same_from_any_seed():
         X=Polytope(-mirrored.X.G[::-1], mirrored.X.h[::-1]), U=Polytope(-mirrored.U.G, mirrored.U.h)
     )
     assert len(ExplicitExpert(flipped).regions) == counts[-1]
+
+
+# Regions merged where the first move is the same.
+
+
+def hold_merged(name: str, count: int) -> None:
+    """Every region inside its polytope, no two polytopes on top of each other, the same inputs."""
+    expert = built(name)
+    regions, moves = expert.regions, expert.first_moves
+    x, r = inside(regions, count, seed=8)
+    within = np.logical_and.reduceat(x @ moves.A.T <= moves.b + 1e-8, moves.first[:-1], axis=1)
+    assert within[np.arange(count), moves.piece[r]].all()
+    strictly = np.logical_and.reduceat(x @ moves.A.T <= moves.b - 1e-8, moves.first[:-1], axis=1)
+    assert strictly.sum(axis=1).max() <= 1
+    law = moves.law[moves.piece[r]]
+    u, label = np.einsum("bij,bj->bi", moves.K[law], x) + moves.k[law], expert(x)
+    steepest, good = (np.abs(moves.K) @ regions.reach).max(), label.status == Status.optimal
+    assert good[regions.radius[r] > 1e-8].all()  # the thinner may lie wholly at the edge
+    np.testing.assert_allclose(u[good], label.u[good], atol=1e-9 * steepest + 1e-8)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_merged_regions_have_the_same_first_move(name):
+    hold_merged(name, 1000)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", MANY)
+def test_merged_regions_of_many_problems_have_the_same_first_move(name):
+    hold_merged(name, 3000)
+
+
+def test_where_the_first_move_is_one_function_one_polytope_is_left():
+    """Without constraints on inputs soon enough, all regions near the origin share LQR's gain."""
+    expert = built("double_integrator")
+    moves = expert.first_moves
+    assert (len(expert.regions), len(moves), len(moves.K)) == (117, 81, 11)
+    saturated = np.flatnonzero(np.abs(moves.K).max(axis=(1, 2)) < 1e-9)
+    np.testing.assert_allclose(np.sort(moves.k[saturated, 0]), [-1.0, 1.0])
+    line = ControlProblem(
+        system=catalogue.double_integrator().system,
+        X=Polytope.box([-5, -5], [5, 5]),
+        U=Polytope.box(-1e3, 1e3),
+        Q=np.eye(2),
+        R=np.eye(1),
+        N=1,
+    )
+    alone = ExplicitExpert(line, within=Polytope.box([-0.5, -0.5], [0.5, 0.5]))
+    assert (len(alone.regions), len(alone.first_moves)) == (1, 1)
+
+
+def test_complexity_counts_what_is_there():
+    expert = built("double_integrator")
+    told, atlas = expert.complexity, expert.atlas
+    assert (told.regions, told.merged, told.laws, told.facets) == (117, 81, 11, len(expert.regions.b))
+    assert (told.depth, told.bytes) == (atlas.depth, atlas.nbytes)
+    ways, waiting = [], [(0, 0)]
+    for node, above in waiting:
+        here = atlas.listed[slice(*atlas.leaf[node])]
+        ways.append(above + sum(int(atlas.first[r + 1] - atlas.first[r]) for r in here))
+        waiting += [(int(child), above + 1) for child in atlas.child[node] if child >= 0]
+    assert told.operations == 2 * 2 * max(ways) + 2 * 2 * 1
+
+
+@pytest.mark.full
+def test_thin_regions_are_polytopes_too():
+    """804 of the 16,357 regions of the cart-pole with N = 8 are thinner than 1e-7 of the domain."""
+    regions = built("cart_pole_8").regions
+    for r in np.flatnonzero(regions.radius < 1e-5)[::3]:
+        polytope = regions.polytope(int(r))
+        assert polytope.contains(regions.centre[r])
+        assert polytope.chebyshev[1] > 0

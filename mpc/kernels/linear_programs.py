@@ -7,7 +7,7 @@ have unit norm and a handful of variables, so every face's basis is simply made 
 
 import numpy as np
 
-from mpc.kernels.compilation import part
+from mpc.kernels.compilation import allocating, part
 from mpc.kernels.pieces import orthonormalise, solve_upper
 
 OPTIMAL, UNBOUNDED, STALLED = 1, 0, -1
@@ -93,3 +93,23 @@ def maximise(A, b, rows, count, c, x, W, basis, R, d, multiplier):
             W[k] = W[k + 1]
         q -= 1
     return STALLED
+
+
+@allocating
+def climb(A, b, rows, count, c, x):
+    """``maximise`` with scratch of its own; returns how it ended."""
+    v = x.shape[0]
+    W, basis, R = np.empty(v, np.int64), np.empty((v, v)), np.empty((v, v))
+    return maximise(A, b, rows, count, c, x, W, basis, R, np.empty(v), np.empty(v))
+
+
+@allocating
+def inner_ball(A, b, count, centre):
+    """Write the ``centre`` of a largest ball inside all rows; returns its radius, negative if empty."""
+    n = centre.shape[0]
+    lifted, c, x, rows = np.ones((count, n + 1)), np.zeros(n + 1), np.zeros(n + 1), np.arange(count)
+    lifted[:, :n] = A[:count]
+    x[n], c[n] = b[:count].min(), 1.0
+    climb(lifted, b, rows, count, c, x)
+    centre[:] = x[:n]
+    return x[n]

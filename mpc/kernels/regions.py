@@ -11,7 +11,7 @@ interior point to where it is violated meets an unknown facet first).
 import numpy as np
 
 from mpc.kernels.compilation import ZERO, allocating, kernel, part
-from mpc.kernels.linear_programs import OPTIMAL, maximise
+from mpc.kernels.linear_programs import OPTIMAL, climb, inner_ball
 from mpc.kernels.pieces import factorise, solve_transposed, solve_upper
 from mpc.kernels.proposals import LEAST_PIVOT, MARGIN, TRUSTED_PIVOT, collect, place_slabs
 
@@ -140,26 +140,6 @@ def _first_met(A, b, count, inside, toward):
 
 
 @allocating
-def _inner_ball(A, b, count, centre):
-    """Write the ``centre`` of a largest ball inside all rows; returns its radius, negative if empty."""
-    n = centre.shape[0]
-    lifted, c, x, rows = np.ones((count, n + 1)), np.zeros(n + 1), np.zeros(n + 1), np.arange(count)
-    lifted[:, :n] = A[:count]
-    x[n], c[n] = b[:count].min(), 1.0
-    _climb(lifted, b, rows, count, c, x)
-    centre[:] = x[:n]
-    return x[n]
-
-
-@allocating
-def _climb(A, b, rows, count, c, x):
-    """``maximise`` with scratch of its own; returns how it ended."""
-    v = x.shape[0]
-    W, basis, R = np.empty(v, np.int64), np.empty((v, v)), np.empty((v, v))
-    return maximise(A, b, rows, count, c, x, W, basis, R, np.empty(v), np.empty(v))
-
-
-@allocating
 def _facets(A, b, count, inside, radius, rows):
     """The rows that are facets, in ``rows``; returns their number."""
     n, found = inside.shape[0], 0
@@ -172,7 +152,7 @@ def _facets(A, b, count, inside, radius, rows):
             candidates[found] = i
             bound[i] = b[i] + radius
             x[:], c[:] = inside, A[i]
-            ended = _climb(A, bound, candidates, found + 1, c, x)
+            ended = climb(A, bound, candidates, found + 1, c, x)
             bound[i] = b[i]
             excess = -b[i]
             for a in range(n):
@@ -210,7 +190,7 @@ def describe(side, gram, ET, low, high, G, h, centre, A, b, kind):
     count, keep_off, outcome = _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kind)
     if outcome == EMPTY:
         return EMPTY, 0, 0.0, 0.0
-    radius = _inner_ball(A, b, count, centre)
+    radius = inner_ball(A, b, count, centre)
     if not radius > _SAME:
         return EMPTY, 0, radius, 0.0
     rows = np.empty(count, np.int64)
