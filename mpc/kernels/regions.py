@@ -17,20 +17,24 @@ from mpc.kernels.proposals import LEAST_PIVOT, MARGIN, TRUSTED_PIVOT, collect, p
 
 REGION, EMPTY, DEPENDENT, AMBIGUOUS = 1, 0, -1, 2
 _TOLERANCE = 1e-10  # of what enters a bound, as for the states (``place_slabs``)
+_ROUNDING = 1e-14  # over the smallest squared pivot: what is left of numbers of order one that cancel
+_SHADOW = 1e-7  # rows this close may end at one facet
 _SAME = 1e-9  # two half-spaces this close, or a facet this thin, are one, or none
 
 
 @part
-def _laws(side, gram, ET, low, high, order, q, R, column, solution, nu):
-    """``nu (q, n + 1)``: the multipliers as affine functions of the state."""
+def _laws(side, gram, ET, low, high, nudge, order, q, R, column, solution, nu):
+    """``nu (q, n + 2)``: multipliers as affine functions of the state, and how nudged bounds change them."""
     n = ET.shape[0]
-    for a in range(n + 1):
+    for a in range(n + 2):
         for k in range(q):
             i = order[k]
             if a < n:
                 column[k] = ET[a, i]
-            else:
+            elif a == n:
                 column[k] = high[i] if side[i] > 0 else low[i]
+            else:
+                column[k] = nudge[i, 1] if side[i] > 0 else -nudge[i, 0]
         solve_transposed(R, q, column)
         solve_upper(R, q, column, solution)
         for k in range(q):
@@ -38,21 +42,21 @@ def _laws(side, gram, ET, low, high, order, q, R, column, solution, nu):
 
 
 @part
-def _append_row(row, bound, margin, size, tag, A, b, kind, count):
+def _append_row(row, bound, nudged, margin, noise, tag, A, b, kind, count):
     """Add ``row'x <= bound`` to unit norm. Returns (count, share of the margin, outcome).
 
-    A row that no state moves is left out; where it is broken there is no region (EMPTY), where it is
-    met with equality another set does as well (AMBIGUOUS).
+    A row that no state moves is left out. Where it is broken there is no region (EMPTY); where it is met with
+    equality another set does as well (AMBIGUOUS), and whether this one counts the nudged bounds decide.
     """
     n, norm, swing = row.shape[0], 0.0, 0.0
     for a in range(n):
         norm += row[a] * row[a]
         swing += abs(row[a])
     norm = np.sqrt(norm)
-    if swing <= _TOLERANCE * size:
-        if bound < -_TOLERANCE * size:
+    if swing <= noise:
+        if bound < -noise or (bound <= noise and nudged < 0.0):
             return count, 0.0, EMPTY
-        return count, 0.0, REGION if bound > margin + _TOLERANCE * size else AMBIGUOUS
+        return count, 0.0, REGION if bound > margin + noise else AMBIGUOUS
     for a in range(n):
         A[count, a] = row[a] / norm
     b[count] = bound / norm
@@ -62,13 +66,14 @@ def _append_row(row, bound, margin, size, tag, A, b, kind, count):
 
 
 @allocating
-def _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kind):
+def _half_spaces(side, gram, ET, low, high, nudge, G, h, order, q, least, nu, A, b, kind):
     """All half-spaces: (count, distance from all of them that leaves no other set, outcome)."""
     n, g = ET.shape[0], side.shape[0]
     row, signed = np.empty(n), np.empty(n)
     tolerance, extent = np.empty(g), np.ones((1, n))
     place_slabs(extent, ZERO, ET, low, high, np.empty(g), tolerance)  # the largest that states can have
     count, keep_off, outcome, widest = 0, 0.0, REGION, 0.0
+    noise = max(_TOLERANCE, _ROUNDING / least)
     for k in range(q):
         widest = max(widest, tolerance[order[k]])
     for k in range(q):
@@ -83,7 +88,9 @@ def _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kin
             size += abs(nu[k, a])
         size += abs(nu[k, n])
         margin = MARGIN * widest / least
-        count, needs, found = _append_row(row, -sign * nu[k, n], margin, size, -1 - i, A, b, kind, count)
+        count, needs, found = _append_row(
+            row, -sign * nu[k, n], -sign * nu[k, n + 1], margin, noise * size, -1 - i, A, b, kind, count
+        )
         if found == EMPTY:
             return count, keep_off, EMPTY
         outcome = AMBIGUOUS if found == AMBIGUOUS else outcome
@@ -91,7 +98,7 @@ def _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kin
     for i in range(g):
         if side[i] != 0:
             continue
-        offset = 0.0
+        offset, moved = 0.0, 0.0
         for a in range(n):
             row[a] = -ET[a, i]
         for k in range(q):
@@ -99,6 +106,8 @@ def _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kin
             for a in range(n):
                 row[a] += inner * nu[k, a]
             offset += inner * nu[k, n]
+            moved += inner * nu[k, n + 1]
+        size = tolerance[i] / _TOLERANCE
         margin = 10.0 * tolerance[i] + MARGIN * widest / np.sqrt(least)
         for sign in (1.0, -1.0):
             limit = high[i] if sign > 0 else -low[i]
@@ -106,9 +115,10 @@ def _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kin
                 continue
             for a in range(n):
                 signed[a] = sign * row[a]
-            tag = 2 * i + (1 if sign > 0 else 0)
+            upper = 1 if sign > 0 else 0
+            room, nudged = limit - sign * offset, nudge[i, upper] - sign * moved
             count, needs, found = _append_row(
-                signed, limit - sign * offset, margin, tolerance[i] / _TOLERANCE, tag, A, b, kind, count
+                signed, room, nudged, margin, noise * size, 2 * i + upper, A, b, kind, count
             )
             if found == EMPTY:
                 return count, keep_off, EMPTY
@@ -167,35 +177,61 @@ def _facets(A, b, count, inside, radius, rows):
     return found
 
 
+@part
+def _shadows(A, b, count, kept, kind, tags):
+    """Tags of the rows that are facets too, but for another row that says the same; returns their number."""
+    found = 0
+    for i in range(count):
+        same, is_kept = False, False
+        for f in range(kept.shape[0]):
+            is_kept = is_kept or kept[f] == i
+            apart = abs(b[kept[f]] - b[i])
+            for a in range(A.shape[1]):
+                apart += abs(A[kept[f], a] - A[i, a])
+            same = same or apart <= _SHADOW
+        if same and not is_kept:
+            tags[found] = kind[i]
+            found += 1
+    return found
+
+
 @kernel(
-    "Tuple((int64, int64, f8, f8))(i1[::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[::1],"
-    " f8[::1], f8[:,::1], f8[::1], i8[::1])"
+    "Tuple((int64, int64, int64, f8, f8))(i1[::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1],"
+    " f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[::1], i8[::1])"
 )
-def describe(side, gram, ET, low, high, G, h, centre, A, b, kind):
+def describe(side, gram, ET, low, high, nudge, G, h, centre, A, b, kind):
     """The region of the set ``side`` within ``G x <= h``, in units in which no ``|x_i|`` there exceeds 1.
 
-    Returns (outcome, number of facets, radius of the largest ball inside, distance from all facets that
-    leaves no other set). Facet f is ``A[f]'x <= b[f]``; ``kind[f]`` is ``2 i`` (``2 i + 1``) where slab i
-    meets its lower (upper) bound, ``-1 - i`` where its multiplier ends, from ``2 g`` on rows of the domain.
-    ``centre`` becomes the centre of the largest ball.
+    Returns (outcome, number of facets, number of shadows, radius of the largest ball inside, distance from
+    all facets that leaves no other set). Facet f is ``A[f]'x <= b[f]``; ``kind[f]`` is ``2 i`` (``2 i + 1``)
+    where slab i meets its lower (upper) bound, ``-1 - i`` where its multiplier ends, from ``2 g`` on rows of
+    the domain. Behind the facets, ``kind`` names their shadows: rows that say the same as one of them.
+    ``centre`` becomes the centre of the largest ball. Where several sets do on a whole region, the one counts
+    that would if the bounds were wider by an infinitesimal part of ``nudge (g, 2)``, below and above.
     """
     g, n = side.shape[0], centre.shape[0]
     order = np.empty(g, np.int64)
     q = collect(side, order)
-    R, column, solution, nu = np.empty((q, q)), np.empty(q), np.empty(q), np.empty((q, n + 1))
+    R, column, solution, nu = np.empty((q, q)), np.empty(q), np.empty(q), np.empty((q, n + 2))
     least = factorise(gram, order, q, R)
     if not least > LEAST_PIVOT:
-        return DEPENDENT, 0, 0.0, 0.0
-    _laws(side, gram, ET, low, high, order, q, R, column, solution, nu)
-    count, keep_off, outcome = _half_spaces(side, gram, ET, low, high, G, h, order, q, least, nu, A, b, kind)
+        return DEPENDENT, 0, 0, 0.0, 0.0
+    _laws(side, gram, ET, low, high, nudge, order, q, R, column, solution, nu)
+    count, keep_off, outcome = _half_spaces(
+        side, gram, ET, low, high, nudge, G, h, order, q, least, nu, A, b, kind
+    )
     if outcome == EMPTY:
-        return EMPTY, 0, 0.0, 0.0
+        return EMPTY, 0, 0, 0.0, 0.0
     radius = inner_ball(A, b, count, centre)
     if not radius > _SAME:
-        return EMPTY, 0, radius, 0.0
+        return EMPTY, 0, 0, radius, 0.0
     rows = np.empty(count, np.int64)
     kept = np.sort(rows[: _facets(A, b, count, centre, radius, rows)])
+    tags = np.empty(count, np.int64)
+    shadows = _shadows(A, b, count, kept, kind, tags)
     for f in range(len(kept)):
         A[f], b[f], kind[f] = A[kept[f]], b[kept[f]], kind[kept[f]]
+    for k in range(shadows):
+        kind[len(kept) + k] = tags[k]
     keep_off += 2.0 * _SAME * radius  # rows that are left out may be broken by the half of that
-    return outcome, len(kept), radius, keep_off if least > TRUSTED_PIVOT else np.inf
+    return outcome, len(kept), shadows, radius, keep_off if least > TRUSTED_PIVOT else np.inf
