@@ -110,14 +110,25 @@ class Polytope:
         return float(extents[np.isfinite(extents)].max(initial=0.0))
 
     def reduced(self) -> "Polytope":
-        """The same set without redundant rows (one linear program a row)."""
-        keep = list(range(len(self.h)))
-        for row in range(len(self.h)):
-            others = [i for i in keep if i != row]
-            rest = Polytope(self.G[others], self.h[others])
-            if rest.support(self.G[row]) <= self.h[row] + 1e-10 * (1 + abs(self.h[row])):
-                keep = others
+        """The same set without redundant rows; of rows that say the same the first is kept."""
+        from mpc.redundancy import facets
+
+        keep = facets(self.G, self.h)
         return Polytope(self.G[keep], self.h[keep])
+
+    @cached_property
+    def volume(self) -> float:
+        """Length, area, volume, ... by Qhull.
+
+        Raises:
+            ValueError: if the set is unbounded or has no interior.
+        """
+        vertices = self.vertices()
+        if self.dimension == 1:
+            return float(np.ptp(vertices))
+        from scipy.spatial import ConvexHull
+
+        return float(ConvexHull(vertices).volume)
 
     def vertices(self) -> Array:
         """Vertices (v, n) of a bounded full-dimensional polytope, by Qhull.

@@ -23,8 +23,10 @@ class UniformSampler:
     Every row of an answer is drawn from its own generator, in an order that no other row changes, so
     that a point depends on neither the batch nor its place in it. A box is sampled exactly; another
     polytope by rejection from its bounding box, which is exact too; and where fewer than 1% of those
-    proposals fall inside, by hit-and-run (Smith 1984): ``20 n`` steps a point along random chords,
-    from the Chebyshev centre or from the point before. That law is uniform only in the limit.
+    proposals fall inside, by hit-and-run (Smith 1984): ``20 n`` steps a point along random chords, from
+    the analytic centre or from the point before. Chords are drawn in coordinates in which Dikin's ellipsoid
+    around that centre is a ball, so that thin sets mix as quickly as round ones. That law is uniform only
+    in the limit.
 
     Args:
         polytope: the set, with an interior unless it is a box.
@@ -93,26 +95,46 @@ class UniformSampler:
             waiting = waiting[~found]
         return points
 
-    def _walk(self, generators: Sequence[np.random.Generator], current: Array | None) -> Array:
-        """Hit-and-run: a uniform point of the chord through the current one, again and again.
+    @cached_property
+    def _shape(self) -> tuple[Array, Array]:
+        """The maximiser of ``sum_i log slack_i``, and what maps a ball to Dikin's ellipsoid there ``(n, n)``.
 
-        Along ``x + s d`` row i holds for ``s (G d)_i <= slack_i``: the chord ends where the first row of
-        either sign does. Directions are scaled by the bounding box.
+        By Newton's method from the Chebyshev centre, each step kept inside the ellipsoid of its point.
         """
-        centre, radius = self.polytope.chebyshev
+        x, radius = self.polytope.chebyshev
         if radius <= 1e-9 * max(1.0, self.polytope.radius):
             raise ValueError(
                 f"{self.name} has no interior, so it has no uniform points; widen it, or write it as a box"
             )
-        low, high = self.bounds
-        n, E = len(low), len(generators)
+        for _ in range(100):
+            rows, factor = self._dikin(x)
+            step = np.linalg.solve(factor.T, np.linalg.solve(factor, -rows.sum(axis=0)))
+            decrement = np.linalg.norm(factor.T @ step)
+            if decrement < 1e-6:
+                break
+            x = x + step / (1.0 + decrement)
+        return np.asarray(x, np.float64), np.linalg.inv(self._dikin(x)[1]).T
+
+    def _dikin(self, x: Array) -> tuple[Array, Array]:
+        """Rows over their slacks, and the Cholesky factor of their inner products ``(n, n)``."""
+        rows = self.polytope.G / self.polytope.slack(x)[:, None]
+        return rows, np.linalg.cholesky(rows.T @ rows)
+
+    def _walk(self, generators: Sequence[np.random.Generator], current: Array | None) -> Array:
+        """Hit-and-run: a uniform point of the chord through the current one, again and again.
+
+        Along ``x + s d`` row i holds for ``s (G d)_i <= slack_i``: the chord ends where the first row of
+        either sign does.
+        """
+        centre, to_ball = self._shape
+        n, E = len(centre), len(generators)
         x = np.tile(centre, (E, 1)) if current is None else np.array(current)
         steps = _WALK * n
         directions = _stacked([g.standard_normal((steps, n)) for g in generators], steps, n)
         positions = _stacked([g.random(steps) for g in generators], steps)
         slack = self.polytope.slack(x)
         for k in range(steps):
-            d = directions[:, k] * (high - low)
+            d = row_product(directions[:, k], to_ball)
             rate = row_product(d, self.polytope.G)
             reach = np.maximum(slack, 0.0) / np.where(rate == 0.0, 1.0, rate)
             end = np.where(rate > 0, reach, np.inf).min(axis=1)
