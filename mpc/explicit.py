@@ -16,7 +16,6 @@ from mpc.location import chart
 from mpc.merging import FirstMoves, first_moves
 from mpc.partition import Partition, Progress, partition
 from mpc.polytope import Polytope
-from mpc.prepared import prepare
 from mpc.problem import ControlProblem
 from mpc.status import Status
 
@@ -53,9 +52,9 @@ class ExplicitExpert:
 
     def __post_init__(self, progress: Progress | None) -> None:
         found = partition(self.problem, self.within, self.max_regions, self.max_seconds, progress)
-        ready = prepare(self.problem)
         object.__setattr__(self, "regions", found)
-        object.__setattr__(self, "law", ExactLaw(self.problem, ready, chart(found, ready), CHOICE))
+        law = ExactLaw(self.problem, found.ready, chart(found, found.ready), CHOICE)
+        object.__setattr__(self, "law", law)
 
     @cached_property
     def first_moves(self) -> FirstMoves:

@@ -64,10 +64,11 @@ class Partition:
         """Region r with its law and multipliers."""
         if not -len(self) <= r < len(self):
             raise IndexError(f"region {r} of {len(self)}")
-        return Region.of(self._ready, self.sides[r], self.polytope(r % len(self)))
+        return Region.of(self.ready, self.sides[r], self.polytope(r % len(self)))
 
     @cached_property
-    def _ready(self) -> Prepared:
+    def ready(self) -> Prepared:
+        """The problem as the kernels take it."""
         return prepare(self.problem)
 
     def polytope(self, r: int) -> Polytope:

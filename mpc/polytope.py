@@ -95,13 +95,31 @@ class Polytope:
         return inscribed_ball(self.G, self.h)
 
     @cached_property
+    def is_box(self) -> bool:
+        """Every row bounds one coordinate."""
+        return bool((np.count_nonzero(self.G, axis=1) == 1).all())
+
+    @cached_property
     def bounds(self) -> tuple[Array, Array]:
-        """Smallest box around the set, ``(low, high)``, infinite where it is unbounded."""
+        """Smallest box around the set, ``(low, high)``, infinite where it is unbounded.
+
+        Read off the rows of a box, by linear programming otherwise.
+        """
+        if self.is_box:
+            return self._sides()
         eye = np.eye(self.dimension)
         return (
             np.array([-self.support(-e) for e in eye]),
             np.array([self.support(e) for e in eye]),
         )
+
+    def _sides(self) -> tuple[Array, Array]:
+        ends = np.full((2, self.dimension), np.inf)
+        for row, limit in zip(self.G, self.h, strict=True):
+            i = int(np.flatnonzero(row)[0])
+            side = 1 if row[i] > 0 else 0
+            ends[side, i] = min(ends[side, i], limit / abs(row[i]))
+        return -ends[0], ends[1]
 
     @property
     def radius(self) -> float:

@@ -37,18 +37,13 @@ class UniformSampler:
     name: str = "the polytope"
 
     @cached_property
-    def is_box(self) -> bool:
-        """Every row bounds one coordinate."""
-        return bool((np.count_nonzero(self.polytope.G, axis=1) == 1).all())
-
-    @cached_property
     def bounds(self) -> tuple[Array, Array]:
-        """The bounding box; read off the rows for a box, by linear programming otherwise.
+        """The bounding box.
 
         Raises:
             ValueError: if the set is unbounded.
         """
-        low, high = _box_bounds(self.polytope) if self.is_box else self.polytope.bounds
+        low, high = self.polytope.bounds
         unbounded = ~(np.isfinite(low) & np.isfinite(high))
         if unbounded.any():
             raise ValueError(
@@ -76,7 +71,7 @@ class UniformSampler:
             ValueError: if the set is unbounded, or has no interior and is not a box.
         """
         low, high = self.bounds
-        if self.is_box:
+        if self.polytope.is_box:
             return low + (high - low) * _stacked([g.random(len(low)) for g in generators], len(low))
         if self.acceptance >= _SMALLEST_ACCEPTANCE:
             return self._reject(generators)
@@ -113,12 +108,12 @@ class UniformSampler:
             if decrement < 1e-6:
                 break
             x = x + step / (1.0 + decrement)
-        return np.asarray(x, np.float64), np.linalg.inv(self._dikin(x)[1]).T
+        return x, np.asarray(np.linalg.inv(self._dikin(x)[1]).T, np.float64)
 
     def _dikin(self, x: Array) -> tuple[Array, Array]:
         """Rows over their slacks, and the Cholesky factor of their inner products ``(n, n)``."""
         rows = self.polytope.G / self.polytope.slack(x)[:, None]
-        return rows, np.linalg.cholesky(rows.T @ rows)
+        return rows, np.asarray(np.linalg.cholesky(rows.T @ rows), np.float64)
 
     def _walk(self, generators: Sequence[np.random.Generator], current: Array | None) -> Array:
         """Hit-and-run: a uniform point of the chord through the current one, again and again.
@@ -168,18 +163,6 @@ def draw_disturbance(problem: ControlProblem, generators: Sequence[np.random.Gen
         current = sampler.draw(generators, current)
         w[:, t] = current
     return w
-
-
-def _box_bounds(box: Polytope) -> tuple[Array, Array]:
-    """Bounds of a polytope whose rows each bound one coordinate."""
-    low, high = np.full(box.dimension, -np.inf), np.full(box.dimension, np.inf)
-    for row, limit in zip(box.G, box.h, strict=True):
-        i = int(np.flatnonzero(row)[0])
-        if row[i] > 0:
-            high[i] = min(high[i], limit / row[i])
-        else:
-            low[i] = max(low[i], limit / row[i])
-    return low, high
 
 
 def _stacked(draws: list[Array], *shape: int) -> Array:

@@ -115,7 +115,7 @@ def test_an_unbounded_initial_set_is_refused_with_a_remedy():
 
 def test_a_triangle_is_sampled_uniformly_by_rejection():
     sampler = UniformSampler(simplex(2))
-    assert not sampler.is_box
+    assert not sampler.polytope.is_box
     assert sampler.acceptance == pytest.approx(0.5, abs=0.03)
     points = sampler.draw(generators(3000))
     assert sampler.polytope.contains(points).all()

@@ -2,73 +2,107 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from bench.speed.solvers import Settings
+    from rich.table import Table
+
+    from bench.speed import explicit, solvers
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Measure our experts' speed beside that of other solvers, at matched accuracy, and print a table.
+    """Measure our experts' speed beside that of other software, and print a table.
 
+    solvers: labels, at matched accuracy. explicit: listing the regions of exact MPC and looking states up.
     Peers come with pip install 'centralpath[speed]'; one that is not installed is a row that says so.
     """
 
-    name: Positional[Literal["solvers"]]
+    name: Positional[Literal["solvers", "explicit"]]
     """Script of bench/speed."""
     problems: tuple[str, ...] = ()
-    """Letters a, b, e, d, c10, c30, or systems as in random_system:n=6,m=2,N=20 (default: all six, and
-    random systems of growing size)."""
+    """Systems as in random_system:n=6,m=2,N=20; for solvers also the letters a, b, e, d, c10, c30 (default:
+    those of the script)."""
     peers: tuple[str, ...] = ()
-    """Names of peers, or their beginnings, as in daqp piqp (default: all)."""
-    states: int = 2000
-    """States of each problem; peers that are slow label fewer, and the table says how many."""
+    """Names of peers, or their beginnings, as in daqp piqp (default: all); solvers only."""
+    states: int | None = None
+    """States of each problem (default: 2000, explicit 5000); slow peers label fewer, as the table says."""
     rounds: int = 5
-    """How often all solvers are timed in turn."""
-    budget: float = 0.5
-    """Seconds of one turn of a slow peer."""
+    """How often all contestants are timed in turn."""
+    budget: float | None = None
+    """Seconds of one turn of a slow peer (default: 0.5), or for its list of regions (explicit, 60)."""
     quick: bool = False
-    """A sketch in a minute or two: problems a and c10, 200 states, 3 rounds, short turns."""
+    """A sketch in a minute or two: few problems and states, short turns."""
     out: Path = Path("results/speed")
-    """Folder for solvers.md, solvers.csv and solvers.parquet; written after every problem."""
+    """Folder for the table as .md, .csv and .parquet; written after every problem."""
 
     def run(self) -> int:
         """Measure, print the table and write it; 1 if a peer that is installed failed."""
+        return self._explicit() if self.name == "explicit" else self._solvers()
+
+    def _explicit(self) -> int:
+        from bench.speed.explicit import HEADS, LEGEND, cells, run, write
+        from bench.speed.table import machine, plain_table
+
+        rows = []
+        for row in run(self._explicit_settings(), _progress):
+            rows.append(row)
+            write(rows, self.out, self._command())
+        self._show(plain_table(HEADS, [cells(row) for row in rows]), f"{LEGEND}\n{machine()}")
+        return 0
+
+    def _solvers(self) -> int:
+        from bench.speed.solvers import run
+        from bench.speed.table import LEGEND, machine, rich_table, write
+
+        rows = []
+        for more in run(self._settings(), _progress):
+            rows += more
+            write(rows, self.out, self._command())
+        self._show(rich_table(rows), f"{LEGEND}\n{machine()}")
+        return 1 if any(row.note.startswith("failed") for row in rows) else 0
+
+    def _settings(self) -> "solvers.Settings":
+        from bench.speed.solvers import QUICK, Settings
+
+        settings = (
+            QUICK if self.quick else replace(Settings(rounds=self.rounds), **self._given("states", "budget"))
+        )
+        return replace(settings, **self._given("problems", "peers"))
+
+    def _explicit_settings(self) -> "explicit.Settings":
+        from bench.speed.explicit import QUICK, Settings
+
+        settings = (
+            QUICK if self.quick else replace(Settings(rounds=self.rounds), **self._given("states", "budget"))
+        )
+        return replace(settings, **self._given("problems"))
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        """The options that were set."""
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+    def _show(self, table: "Table", legend: str) -> None:
         import sys
 
         from rich.console import Console
 
-        from bench.speed.solvers import run
-        from bench.speed.table import LEGEND, machine, rich_table, write
-
-        def progress(text: str) -> None:
-            print(text, file=sys.stderr, flush=True)
-
-        rows = []
-        for more in run(self._settings(), progress):
-            rows += more
-            write(rows, self.out, self._command())
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 220)
-        console.print(rich_table(rows))
-        console.print(f"{LEGEND}\n{machine()}\ntables: {self.out.resolve()}", markup=False, soft_wrap=True)
-        return 1 if any(row.note.startswith("failed") for row in rows) else 0
-
-    def _settings(self) -> "Settings":
-        from bench.speed.solvers import QUICK, Settings
-
-        settings = (
-            QUICK if self.quick else Settings(states=self.states, rounds=self.rounds, budget=self.budget)
-        )
-        return replace(settings, problems=self.problems or settings.problems, peers=self.peers)
+        console.print(table)
+        console.print(f"{legend}\ntables: {self.out.resolve()}", markup=False, soft_wrap=True)
 
     def _command(self) -> str:
         """The command line that repeats this run."""
         words = ["centralpath", "speed", self.name]
-        for name in ("problems", "peers"):
-            if getattr(self, name):
-                words += [f"--{name}", *getattr(self, name)]
-        numbers = [f"--{name} {getattr(self, name):g}" for name in ("states", "rounds", "budget")]
+        for name, value in self._given("problems", "peers").items():
+            words += [f"--{name}", *value]
+        numbers = [f"--{name} {value:g}" for name, value in self._given("states", "rounds", "budget").items()]
         return " ".join(words + (["--quick"] if self.quick else numbers))
+
+
+def _progress(text: str) -> None:
+    import sys
+
+    print(text, file=sys.stderr, flush=True)

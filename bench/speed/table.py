@@ -86,12 +86,25 @@ def rich_table(rows: Sequence[Row]) -> "Table":
     return table
 
 
+def plain_table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> "Table":
+    """For the screen: text on the left, then numbers."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left", no_wrap=True)
+    for line in body:
+        table.add_row(*line)
+    return table
+
+
 def markdown(rows: Sequence[Row], command: str) -> str:
     """The overview and the whole table, with the machine and the command that made them."""
     lines = [f"`{command}` on {machine()}.", ""]
     for task in dict.fromkeys(row.task for row in rows):
         lines += [f"### {task}: microseconds a label", "", *_overview([r for r in rows if r.task == task])]
-    lines += ["### In full", "", LEGEND, "", *_grid(HEADS, [cells(row) for row in rows])]
+    lines += ["### In full", "", LEGEND, "", *grid(HEADS, [cells(row) for row in rows])]
     return "\n".join(lines)
 
 
@@ -104,7 +117,7 @@ def _overview(rows: Sequence[Row]) -> list[str]:
         mine = {row.problem: row for row in reversed(rows) if (row.solver, row.threads) == (solver, threads)}
         name = f"{solver}, {threads} threads" if threads > 1 else solver
         body.append((name, *(_brief(mine.get(problem)) for problem in problems)))
-    return [*_grid(("", *problems), body), ""]
+    return [*grid(("", *problems), body), ""]
 
 
 def _brief(row: Row | None) -> str:
@@ -114,7 +127,8 @@ def _brief(row: Row | None) -> str:
     return text if row.error_q99 <= TARGET else f"({text})"
 
 
-def _grid(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+def grid(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *body]
     return [f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines]
 

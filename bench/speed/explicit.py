@@ -1,0 +1,180 @@
+"""How fast are the regions of exact MPC listed, and states looked up in them?
+
+Beside PPOPT, which lists regions in Python, and DAQP, the quickest solver online, on the same problems and
+the same states crowded near the edge of the feasible set (``bench.speed.cases``).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from bench.speed.cases import boundary_states, case_of
+from bench.speed.exact_peers import EXACT
+from bench.speed.parametric_peer import ALGORITHMS, Listed, installed, timed
+from bench.speed.peers import Task
+from bench.speed.table import grid, machine
+from bench.speed.timing import Contestant, in_turn
+from mpc.arrays import Array
+from mpc.explicit import ExplicitExpert
+
+PROBLEMS = (
+    *(f"double_integrator:N={N}" for N in (3, 5, 10, 20)),
+    *(f"triangular:N={N},d=3" for N in (3, 5, 20)),
+    *(f"cart_pole:N={N}" for N in (2, 3, 5)),
+    "afti16:N=3",
+    "random_system:N=8,facets=6,m=2,n=2,seed=5",
+    "random_system:N=8,facets=8,m=1,n=3,seed=6",
+)
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, and how long it may take.
+
+    Args:
+        problems: systems in text.
+        states: states to look up.
+        rounds: turns of each contestant, and lists of the regions.
+        budget: seconds for one algorithm of the peer.
+    """
+
+    problems: tuple[str, ...] = PROBLEMS
+    states: int = 5000
+    rounds: int = 5
+    budget: float = 60.0
+
+    def __post_init__(self) -> None:
+        for text in self.problems:
+            case_of(text)
+
+
+QUICK = Settings(("double_integrator:N=3", "cart_pole:N=3"), states=1000, rounds=2, budget=20.0)
+"""A sketch in a minute."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One problem.
+
+    Args:
+        regions, merged, laws, depth, bytes, operations: see ``mpc.explicit.Complexity``.
+        listed: seconds to list and chart the regions, median of the rounds.
+        ppopt, ppopt_regions, ppopt_seconds: the quickest of its algorithms within the budget, what it found.
+        looked_up: microseconds a state in one batch, with all labels, on one thread.
+        single: of one state from Python.
+        naive: of a batch, each region tried in turn in NumPy, the input alone.
+        daqp: of the solver, the input alone.
+    """
+
+    problem: str
+    regions: int
+    merged: int
+    laws: int
+    depth: int
+    bytes: int
+    operations: int
+    listed: float
+    ppopt: str
+    ppopt_regions: int
+    ppopt_seconds: float
+    looked_up: float
+    single: float
+    naive: float
+    daqp: float
+
+
+def run(settings: Settings, progress: Callable[[str], object]) -> Iterator[Row]:
+    """One row after another."""
+    for place, text in enumerate(settings.problems, 1):
+        progress(f"problem {place} of {len(settings.problems)}: {text}")
+        yield measure(text, settings)
+
+
+def measure(text: str, settings: Settings) -> Row:
+    """Everything about one problem."""
+    problem = case_of(text).problem
+    expert, seconds = ExplicitExpert(problem), []
+    for _ in range(settings.rounds):
+        start = time.perf_counter()
+        ExplicitExpert(problem)
+        seconds.append(time.perf_counter() - start)
+    peer = _quickest(text, settings.budget)
+    times = _lookups(expert, boundary_states(problem, settings.states, text), settings.rounds)
+    told = expert.complexity
+    return Row(
+        text, told.regions, told.merged, told.laws, told.depth, told.bytes, told.operations,
+        float(np.median(seconds)), peer.algorithm, peer.regions, peer.seconds, *times,
+    )  # fmt: skip
+
+
+def _quickest(text: str, budget: float) -> Listed:
+    if not installed():
+        return Listed("not installed", 0, _NAN)
+    ended = [timed(text, algorithm, budget) for algorithm in ALGORITHMS]
+    return min(ended, key=lambda one: np.inf if np.isnan(one.seconds) else one.seconds)
+
+
+def _lookups(expert: ExplicitExpert, x: Array, rounds: int) -> tuple[float, float, float, float]:
+    """Microseconds a state: batch, one state, naively, DAQP."""
+    regions, few = expert.regions, x[:200]
+    laws = [regions[r] for r in range(len(regions))]
+    K, k = np.array([law.K for law in laws]), np.array([law.k for law in laws])
+
+    def naive() -> object:
+        r = regions.find(x)
+        return np.einsum("bij,bj->bi", K[r], x) + k[r]
+
+    contestants = [
+        Contestant(lambda: expert(x), len(x)),
+        Contestant(lambda: [expert(state[None]) for state in few], len(few)),
+        Contestant(naive, len(x)),
+    ]
+    daqp = next(peer for peer in EXACT if peer.name == "daqp")
+    if not daqp.missing:
+        label = daqp.build(expert.problem, daqp.ladder[-1], Task("exact"))
+        contestants.append(Contestant(lambda: label(x), len(x)))
+    measured = [times.microseconds()[1] for times in in_turn(contestants, rounds, 0.05)]
+    batch, single, slow, *online = measured
+    return batch, single, slow, online[0] if online else _NAN
+
+
+HEADS = (
+    "problem", "regions", "merged", "laws", "depth", "bytes", "operations", "listed s", "ppopt s", "its regions",
+    "ppopt / ours", "looked up us", "one state us", "naive us", "daqp us", "daqp / ours",
+)  # fmt: skip
+LEGEND = (
+    "listed: seconds to find and chart all regions; ppopt: the quickest of its graph, geometric and "
+    "combinatorial graph algorithms, '-' where none ended in time; looked up: microseconds a state in a batch "
+    "on one thread, all labels; one state: a call from Python; naive: every region tried in turn, in NumPy, "
+    "input alone; daqp: the solver online, input alone."
+)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text, in the order of ``HEADS``."""
+
+    def number(value: float) -> str:
+        return "-" if np.isnan(value) else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+    return (
+        row.problem, str(row.regions), str(row.merged), str(row.laws), str(row.depth), str(row.bytes),
+        str(row.operations), number(row.listed), number(row.ppopt_seconds), str(row.ppopt_regions or "-"),
+        number(row.ppopt_seconds / row.listed), number(row.looked_up), number(row.single), number(row.naive),
+        number(row.daqp), number(row.daqp / row.looked_up),
+    )  # fmt: skip
+
+
+def write(rows: list[Row], out: Path, command: str) -> None:
+    """``explicit.md``, ``explicit.csv`` and ``explicit.parquet`` in the folder ``out``."""
+    import pandas as pd
+
+    out.mkdir(parents=True, exist_ok=True)
+    text = [f"`{command}` on {machine()}.", "", LEGEND, "", *grid(HEADS, [cells(row) for row in rows])]
+    (out / "explicit.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+    table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(Row)])
+    table.to_csv(out / "explicit.csv", index=False)
+    table.to_parquet(out / "explicit.parquet", index=False)
