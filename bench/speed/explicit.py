@@ -143,14 +143,14 @@ def _lookups(expert: ExplicitExpert, x: Array, rounds: int) -> tuple[float, floa
 
 
 HEADS = (
-    "problem", "regions", "merged", "laws", "depth", "bytes", "operations", "listed s", "ppopt s", "its regions",
-    "ppopt / ours", "looked up us", "one state us", "naive us", "daqp us", "daqp / ours",
+    "problem", "regions", "merged", "laws", "depth", "bytes", "operations", "listed s", "ppopt s",
+    "its regions", "ppopt / ours", "looked up us", "one state us", "naive us", "daqp us", "daqp / ours",
 )  # fmt: skip
 LEGEND = (
     "listed: seconds to find and chart all regions; ppopt: the quickest of its graph, geometric and "
-    "combinatorial graph algorithms, '-' where none ended in time; looked up: microseconds a state in a batch "
-    "on one thread, all labels; one state: a call from Python; naive: every region tried in turn, in NumPy, "
-    "input alone; daqp: the solver online, input alone."
+    "combinatorial graph algorithms, '-' where none ended in time; looked up: microseconds a state in a "
+    "batch on one thread, all labels; one state: a call from Python; naive: every region tried in turn, in "
+    "NumPy, input alone; daqp: the solver online, input alone."
 )
 
 
