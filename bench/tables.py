@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.figures.regions import explicit_of
 from bench.figures.results import Results
 from bench.statistics import bootstrap, sample_complexity, slope
 
@@ -79,17 +80,24 @@ def table_html(heads: Sequence[str], rows: Sequence[Sequence[Cell]], breaks: Seq
 def complexity_table(results: Results, failed: pd.DataFrame) -> str:
     """Demonstrations needed for each target and the log-log slope of the error, one row per expert.
 
+    Where exact MPC has few regions, also how many it has, and how many distinct first moves.
     ``failed`` are the failed rows of the same setting: a failed repetition misses every target.
     """
     targets = _targets(results)
+    explicit = None if results.problem is None else explicit_of(results.problem)
     heads = ("expert", *(name for name, *_ in targets), "slope of log error over log n", "repetitions")
+    heads += () if explicit is None else ("regions", "first moves")
     rows = []
     for label, style, mine in results.series():
         cells = [Cell(label, text=True, swatch=style.color)]
         both = pd.concat([mine, _same_series(failed, mine)])
         for _, metric, target in targets:
             cells.append(Cell(_complexity(both, metric, target)))
-        rows.append([*cells, Cell(_slope(mine)), Cell(str(mine["rep"].nunique()))])
+        cells += [Cell(_slope(mine)), Cell(str(mine["rep"].nunique()))]
+        if explicit is not None:
+            exact, told = mine["expert"].iloc[0] in ("online", "explicit"), explicit.complexity
+            cells += [Cell(str(count) if exact else "–") for count in (told.regions, told.laws)]
+        rows.append(cells)
     return table_html(heads, rows)
 
 

@@ -10,7 +10,8 @@ from mpc.prepared import Prepared
 
 _LEAF = 8  # regions that are told apart by their facets rather than by a node
 _GAIN = 0.8  # a node is made where its fuller side has at most this share of the regions
-_CANDIDATES, _FINALISTS = 200, 2  # facets looked at for a node, at a glance and closely
+_CANDIDATES, _FINALISTS, _MORE = 200, 2, 5  # facets looked at for a node: at a glance, closely, and so where
+_SMALL = 1000  # it has at most so many regions, which are harder to divide
 
 
 def chart(partition: Partition, ready: Prepared) -> Atlas:
@@ -96,4 +97,5 @@ class _Tree:
         height = self.centre[regions] @ self.A[facets].T - self.partition.b[facets]
         radius = self.partition.radius[regions, None]
         fuller = np.maximum((height < radius).sum(axis=0), (height > -radius).sum(axis=0))
-        return facets[np.argsort(fuller, kind="stable")[:_FINALISTS]]
+        few = _MORE if len(regions) <= _SMALL else _FINALISTS
+        return facets[np.argsort(fuller, kind="stable")[:few]]

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -70,6 +71,9 @@ def test_mistyped_options_are_refused(capsys, tmp_path):
             ([*command, "--seed", "-1"], "error: seed must be a whole number of at least 0, got -1")
             for command in (["generate", "--out", "d"], ["train", "d"], ["quickstart"], ["sweep", "x"])
         ),
+        (["explicit", "--axes", "0", "2"], "error: axes must be two different coordinates from 0 to 1"),
+        (["explicit", "--at", "1"], "error: at must have 2 numbers, one a state, got 1"),
+        (["explicit", "--max-regions", "3"], "error: 'double_integrator' has more regions than the limits"),
         (["generate", "--out", "d", "--episodes", "0"], "error: episodes must be a whole number"),
         (["generate", "--out", "d", "--system", "my.json"], "error: cannot read the problem's record"),
     ],
@@ -116,3 +120,15 @@ def test_the_study_is_the_same_for_everyone_and_shifts_with_the_seed():
     assert reps == {2000, 2001, 2002, 2003}
     with pytest.raises(ValueError, match="size must be one of quick, default, full, got 'huge'"):
         experiments("huge")  # type: ignore[arg-type]
+
+
+def test_explicit_counts_the_regions_and_draws_them(tmp_path, capsys):
+    out = tmp_path / "pictures"
+    assert main(["explicit", "--system", "double_integrator:N=3", "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"regions +19\n", told)
+    assert re.search(r"distinct first moves +7\n", told)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "index.html", "regions-barrier.png", "regions-value.png", "regions.png",
+    ]  # fmt: skip
+    assert "The value function of exact MPC" in (out / "index.html").read_text()

@@ -16,13 +16,14 @@ from bench.figures.matplotlib_render import static, to_png
 from bench.figures.over_time import error_over_time, quantiles_over_time
 from bench.figures.palette import expert_styles, ordered_experts
 from bench.figures.plotly_render import interactive, to_html
+from bench.figures.regions import Plane, borders_of, law, smoothed, value
 from bench.figures.results import curve, selection
 from bench.figures.smoothness import smoothness
 from bench.figures.spec import DIVERGED, Figure, Line, Panel, Style, capped, log_ticks
 from bench.figures.training import training
 from bench.figures.trajectories import trajectories
 from bench.tables import complexity_table, failed_table, flattened, number, paired, summary_table
-from mpc import ControlProblem, LinearSystem, Polytope
+from mpc import ControlProblem, ExplicitExpert, LinearSystem, Polytope, catalogue
 
 EXPERTS = (
     ("online", "online", np.nan),
@@ -358,3 +359,48 @@ def test_failed_runs_are_listed_with_their_error_escaped() -> None:
 
 def test_settings_are_flattened() -> None:
     assert flattened({"a": {"b": 1, "c": [2, 3]}, "d": "x"}) == [("a.b", "1"), ("a.c", "[2, 3]"), ("d", "x")]
+
+
+# The regions of exact MPC.
+
+
+def test_a_slice_of_polytopes_is_their_outline() -> None:
+    cube = np.vstack([np.eye(3), -np.eye(3)]), np.ones(6), np.array([0, 6])
+    plane = Plane((0, 2), np.array([0.0, 0.5, 0.0]), np.array([-2.0, -2.0]), np.array([2.0, 0.5]))
+    line = plane.outline(cube, "cube")
+    corners = {(round(x, 9), round(y, 9)) for x, y in zip(line.x[:-1], line.y[:-1], strict=True)}
+    assert corners == {(-1, -1), (1, -1), (1, 0.5), (-1, 0.5)}
+    assert np.isnan(line.x[-1])
+    beyond = replace(plane, at=np.array([0.0, 1.5, 0.0]))
+    with pytest.raises(ValueError, match="no state with a plan lies on the slice"):
+        beyond.around(cube)
+    np.testing.assert_allclose(plane.around(cube).high, [1.06, 0.545])
+
+
+def test_the_law_is_drawn_over_its_regions_and_over_merged_ones() -> None:
+    expert = ExplicitExpert(catalogue.cart_pole(N=2))
+    low, high = expert.regions.within.bounds
+    plane = Plane((0, 2), np.zeros(4), low[[0, 2]], high[[0, 2]]).around(borders_of(expert.regions))
+    figure = law(expert, plane)
+    assert [panel.title for panel in figure.panels] == ["59 regions", "55 polytopes, 25 first moves"]
+    heat = figure.panels[0].heat
+    assert heat is not None
+    i, j = 90, 60
+    state = np.array([[heat.x[i], 0.0, heat.y[j], 0.0]])
+    np.testing.assert_allclose(heat.z[i, j], expert(state).u[0, 0])
+    assert "Slice at cart velocity" in figure.caption
+    values = value(expert, plane).panels[0].heat
+    assert values is not None
+    assert values.low == 0.0
+    np.testing.assert_allclose(values.z[i, j], np.log10(1 + expert(state).value[0]))  # type: ignore[index]
+    assert len(smoothed(expert, plane, (0.1,)).panels) == 2
+
+
+def test_errors_of_learned_policies_are_drawn_over_the_regions() -> None:
+    drawn = {figure.name: figure for figure in figures_of(results())}
+    assert {"regions", "regions-value", "regions-error"} <= set(drawn)
+    panel = drawn["regions-error"].panels[0]
+    assert panel.title.startswith("learned from ")
+    assert panel.heat is not None
+    assert panel.heat.label == "learned - exact"
+    assert not {"regions", "regions-error"} & {figure.name for figure in figures_of(results(n_states=3))}

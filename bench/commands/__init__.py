@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import subcommand
 
 from bench.commands.evaluate import Evaluate
+from bench.commands.explicit import Explicit
 from bench.commands.generate import Generate
 from bench.commands.quickstart import Quickstart
 from bench.commands.report import Report
@@ -20,6 +21,7 @@ from bench.commands.train import Train
 Command = (
     Annotated[Systems, subcommand("systems")]
     | Annotated[Generate, subcommand("generate")]
+    | Annotated[Explicit, subcommand("explicit")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Sweep, subcommand("sweep")]

@@ -82,7 +82,8 @@ class Speed:
 
     def _given(self, *names: str) -> dict[str, Any]:
         """The options that were set."""
-        return {name: getattr(self, name) for name in names if getattr(self, name)}
+        given = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in given.items() if value is not None and value != ()}
 
     def _show(self, table: "Table", legend: str) -> None:
         import sys

@@ -5,13 +5,17 @@ from dataclasses import replace
 from bench.figures.demonstrations import imitation_error, performance
 from bench.figures.landscape import cut, landscape
 from bench.figures.over_time import error_over_time
+from bench.figures.regions import regions, regions_error, regions_value
 from bench.figures.results import Results
 from bench.figures.smoothness import smoothness
 from bench.figures.spec import Figure
 from bench.figures.training import training
 from bench.figures.trajectories import trajectories
 
-FIGURES = (landscape, cut, imitation_error, error_over_time, trajectories, performance, training, smoothness)
+FIGURES = (
+    landscape, cut, regions, regions_error, regions_value, imitation_error, error_over_time, trajectories,
+    performance, training, smoothness,
+)  # fmt: skip
 
 
 def figures_of(results: Results) -> tuple[Figure, ...]:

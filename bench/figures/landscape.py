@@ -28,7 +28,7 @@ def landscape(results: Results) -> Figure | None:
         Panel(label, labels[0], labels[1], heat=Heat(x, y, z, limit, _input_label(results)))
         for label, (x, y, z) in drawn
     )
-    total = sum(not _is_learned(label) for label in grids)
+    total = sum(not learned_from(label) for label in grids)
     caption = (
         "First input as a function of the two states. Blank: no admissible plan exists. "
         f"'learned' is the policy of the first repetition with the most demonstrations "
@@ -78,9 +78,9 @@ def law_grids(results: Results) -> dict[str, tuple[Array, Array, Array]]:
         stored = results.arrays(str(row["chunk"]))
         for label in (EXACT, expert):
             if f"landscape/{label}" in stored:
-                grids.setdefault(label, (axes[0], axes[1], _first_input(stored[f"landscape/{label}"])))
+                grids.setdefault(label, (axes[0], axes[1], first_input(stored[f"landscape/{label}"])))
         if imitated is not None:
-            learned[f"learned from {expert}"] = (axes[0], axes[1], _first_input(imitated))
+            learned[f"learned from {expert}"] = (axes[0], axes[1], first_input(imitated))
     return grids | learned
 
 
@@ -90,12 +90,14 @@ def sharpest_kink(values: Array) -> int:
     return int(np.nanargmax(bend)) + 1 if np.isfinite(bend).any() else len(values) // 2
 
 
-def _first_input(grid: Array) -> Array:
+def first_input(grid: Array) -> Array:
+    """The first input of a grid ``(..., m)`` or ``(len(x), len(y))``."""
     return np.asarray(grid[..., 0] if grid.ndim == 3 else grid, float)
 
 
-def _is_learned(label: str) -> bool:
-    return label.startswith("learned from ")
+def learned_from(label: str) -> str:
+    """The expert that a policy of this label learned from; empty where it is none."""
+    return label.removeprefix("learned from ") if label.startswith("learned from ") else ""
 
 
 def _selection(results: Results, grids: dict[str, tuple[Array, Array, Array]]) -> tuple[list[str], list[str]]:
@@ -108,7 +110,7 @@ def _selection(results: Results, grids: dict[str, tuple[Array, Array, Array]]) -
 def _law_style(results: Results, label: str) -> Style:
     source = label.removeprefix("learned from ")
     style = results.styles.get(source, Style(INK))
-    return replace(style, marker="", dash="dash" if _is_learned(label) else "solid")
+    return replace(style, marker="", dash="dash" if learned_from(label) else "solid")
 
 
 def _limit(results: Results, grids: list[Array]) -> float:

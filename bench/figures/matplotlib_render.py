@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.figures.palette import DIVERGING, GREY, INK, PALE
+from bench.figures.palette import DIVERGING, GREY, INK, PALE, SEQUENTIAL
 from bench.figures.spec import BAND_OPACITY, Figure, Line, Panel, capped, log_ticks
 
 _MARKERS = {"circle": "o", "square": "s", "diamond": "D", "star": "*", "triangle": "^", "cross": "X", "": ""}
@@ -78,10 +78,11 @@ def _draw(axes: Any, panel: Panel) -> Any:
     axes.set_axisbelow(True)
     if panel.heat is not None:
         heat = panel.heat
-        colors = LinearSegmentedColormap.from_list("action", list(DIVERGING))
+        stops = DIVERGING if heat.floor is None else SEQUENTIAL
+        colors = LinearSegmentedColormap.from_list("heat", list(stops))
         axes.set_facecolor("#ffffff")
         mesh = axes.pcolormesh(
-            heat.x, heat.y, heat.z.T, vmin=-heat.limit, vmax=heat.limit, cmap=colors, shading="nearest"
+            heat.x, heat.y, heat.z.T, vmin=heat.low, vmax=heat.limit, cmap=colors, shading="nearest"
         )
     else:
         axes.grid(True, color=PALE, linewidth=0.6)

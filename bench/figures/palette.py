@@ -28,6 +28,9 @@ _MARKERS = {"online": "star", "explicit": "star", "barrier": "circle", "smoothed
 # Blue, white, red: symmetric about zero action.
 DIVERGING = ("#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2182b")
 
+# Pale to dark, for what cannot be negative.
+SEQUENTIAL = ("#f7fbff", "#d0e1f2", "#94c4df", "#4a98c9", "#1764ab", "#08306b")
+
 
 def ordered_experts(table: pd.DataFrame) -> list[str]:
     """Labels of the experts: by kind (exact first), then by smoothing parameter, then by label."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.figures.palette import DIVERGING, INK, PALE, rgb
+from bench.figures.palette import DIVERGING, INK, PALE, SEQUENTIAL, rgb
 from bench.figures.spec import BAND_OPACITY, Figure, Heat, Line, Panel, capped, extent, log_ticks
 
 _SYMBOLS = {"triangle": "triangle-up", "star": "star", "": "circle"}
@@ -105,14 +105,15 @@ def _log_axis(panel: Panel, name: str) -> dict[str, Any]:
 def _heat(panel: Panel, heat: Heat, colorbar: bool) -> Any:
     from plotly import graph_objects
 
-    stops = np.linspace(0.0, 1.0, len(DIVERGING))
+    colors = DIVERGING if heat.floor is None else SEQUENTIAL
+    stops = np.linspace(0.0, 1.0, len(colors))
     return graph_objects.Heatmap(
         x=heat.x,
         y=heat.y,
         z=heat.z.T,
-        zmin=-heat.limit,
+        zmin=heat.low,
         zmax=heat.limit,
-        colorscale=[[float(stop), color] for stop, color in zip(stops, DIVERGING, strict=True)],
+        colorscale=[[float(stop), color] for stop, color in zip(stops, colors, strict=True)],
         showscale=colorbar,
         colorbar={"title": {"text": heat.label, "side": "right"}, "thickness": 14, "x": 1.01},
         hovertemplate=f"{panel.x_label} %{{x:.3g}}<br>{panel.y_label} %{{y:.3g}}"

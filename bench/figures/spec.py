@@ -50,13 +50,22 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Heat:
-    """``z[i, j]`` at ``(x[i], y[j])``, coloured symmetrically from -limit to limit; NaN is left blank."""
+    """``z[i, j]`` at ``(x[i], y[j])``; NaN is left blank.
+
+    Coloured symmetrically from -limit to limit, or, where a ``floor`` is given, from there to limit.
+    """
 
     x: Array
     y: Array
     z: Array
     limit: float
     label: str
+    floor: float | None = None
+
+    @property
+    def low(self) -> float:
+        """The value with the first colour."""
+        return -self.limit if self.floor is None else self.floor
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ def trajectories(results: Results) -> Figure | None:
     kinds = {
         label: str(rows["expert_kind"].iloc[0])
         for label, _, rows in results.series()
-        if _stored(results, rows) is not None
+        if stored_loops(results, rows) is not None
     }
     if not kinds:
         return None
@@ -31,7 +31,7 @@ def trajectories(results: Results) -> Figure | None:
     chosen = selection(kinds, _PHASE_PANELS if planar else _COLUMNS)
     pairs = []
     for label, style, rows in results.series():
-        found = _stored(results, rows)
+        found = stored_loops(results, rows)
         if label in chosen and found is not None:
             pairs.append((label, style, *found))
     panels = _phase(results, pairs) if planar else _states(results, pairs)
@@ -52,7 +52,8 @@ def trajectories(results: Results) -> Figure | None:
     )
 
 
-def _stored(results: Results, rows: Any) -> tuple[Array, Array] | None:
+def stored_loops(results: Results, rows: Any) -> tuple[Array, Array] | None:
+    """Trajectories ``(E, T+1, n)`` of the learned policy and of its expert, where they are stored."""
     row = results.representative(rows)
     learned, expert = results.array(row, "trajectories"), results.array(row, "expert_trajectories")
     return None if learned is None or expert is None else (learned, expert)
@@ -69,8 +70,8 @@ def _phase(results: Results, pairs: list[tuple[str, Style, Array, Array]]) -> tu
     for label, style, learned, expert in pairs:
         lines = [] if outline is None else [outline]
         lines += [
-            Line(*_joined(expert), _EXPERT, "expert"),
-            Line(*_joined(learned), _policy(style), f"learned from {label}"),
+            Line(*joined(expert), _EXPERT, "expert"),
+            Line(*joined(learned), _policy(style), f"learned from {label}"),
             Line(learned[:, 0, 0], learned[:, 0, 1], Style(INK, dash="none", marker="circle", size=5.0)),
         ]
         title = f"{label}{_share_diverged(learned)}"
@@ -131,7 +132,7 @@ def _outline(X: Polytope) -> Line | None:
     return Line(closed[:, 0], closed[:, 1], Style(GREY, width=2.8), "state polytope X")
 
 
-def _joined(trajectories: Array) -> tuple[Array, Array]:
+def joined(trajectories: Array) -> tuple[Array, Array]:
     """Planar trajectories ``(E, T+1, 2)`` as one line with gaps between them."""
     gaps = np.full((len(trajectories), 1, 2), np.nan)
     points = np.concatenate([_finite(trajectories), gaps], axis=1).reshape(-1, 2)
