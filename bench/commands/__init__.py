@@ -10,6 +10,7 @@ from tyro.conf import subcommand
 
 from bench.commands.evaluate import Evaluate
 from bench.commands.explicit import Explicit
+from bench.commands.export import Export
 from bench.commands.generate import Generate
 from bench.commands.quickstart import Quickstart
 from bench.commands.report import Report
@@ -22,6 +23,7 @@ Command = (
     Annotated[Systems, subcommand("systems")]
     | Annotated[Generate, subcommand("generate")]
     | Annotated[Explicit, subcommand("explicit")]
+    | Annotated[Export, subcommand("export")]
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Sweep, subcommand("sweep")]

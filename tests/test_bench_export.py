@@ -1,0 +1,65 @@
+"""``centralpath export``: files that compile, arrays that say the same, and nothing half-written."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from bench.cli import main
+from mpc import ControlProblem, OnlineExpert, catalogue
+from mpc.condense import condense
+from mpc.qp import QP, Solution
+
+
+@pytest.mark.parametrize("kind", ["explicit", "barrier"])
+def test_a_controller_is_written_compiled_and_tests_itself(kind, tmp_path, capsys):
+    out = tmp_path / "controller"
+    assert main(["export", kind, "--out", str(out), "--name", "wing", "--states", "30"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["wing.c", "wing.h", "wing_test.c"]
+    told = capsys.readouterr().out
+    command = told.split("self-test: ")[1].replace("\n", "")
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler is installed")
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "wing: 30 of 30 states as expected" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["controller"]
+
+
+def test_the_arrays_are_the_problem_and_the_record_makes_it_again(tmp_path):
+    out = tmp_path / "qp"
+    assert main(["export", "mpqp", "--out", str(out), "--system", "cart_pole:N=6", "--name", "cart"]) == 0
+    problem, arrays = catalogue.cart_pole(N=6), np.load(out / "cart.npz")
+    form = condense(problem)
+    for name in ("H", "F", "Y", "G", "w", "E"):
+        np.testing.assert_array_equal(arrays[name], getattr(form, name))
+    again = ControlProblem.from_record(json.loads((out / "cart.json").read_text()))
+    x = np.array([[0.5, -0.2, 0.05, 0.1]])
+    np.testing.assert_array_equal(OnlineExpert(again)(x).u, OnlineExpert(problem)(x).u)
+    plan = OnlineExpert(problem).plan(x)
+    qp = QP(arrays["H"], arrays["F"].T @ x[0], arrays["G"], arrays["w"] + arrays["E"] @ x[0])
+    residuals = Solution(plan.u[0].ravel(), plan.multipliers[0]).residuals(qp, relative=True)
+    assert residuals.within(1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["explicit", "--name", "3d"], "error: name must be a C identifier"),
+        (["explicit", "--states", "0"], "error: states, of the self-test, must be at least 1"),
+        (["explicit", "--max-regions", "4"], "error: 'double_integrator' has more regions"),
+        (["barrier", "--eta", "0"], "error: eta must be"),
+        (["mpqp", "--system", "nowhere"], "error: "),
+    ],
+)
+def test_wrong_input_writes_nothing(arguments, message, tmp_path, capsys):
+    assert main(["export", *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_exists_is_refused(tmp_path, capsys):
+    assert main(["export", "mpqp", "--out", str(tmp_path)]) == 2
+    assert "exists; name a new folder" in capsys.readouterr().err
