@@ -145,7 +145,7 @@ def _test(expert: ExplicitExpert, name: str, count: int) -> str:
         table("double", "input", u, "of the optimal plan"),
         table("int", "status", control.status.astype(int), ""),
     ]
-    return f"""/* Self-test of {name}.c: prints one line; returns 0 if every state has the input that it should. */
+    return f"""/* Self-test of {name}.c: prints one line; returns 0 if all states have their inputs. */
 #include "{name}.h"
 
 #include <math.h>

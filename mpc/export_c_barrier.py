@@ -39,7 +39,7 @@ def barrier_solver(expert: BarrierExpert, name: str = "mpc", states: int = 100) 
 def _header(expert: BarrierExpert, name: str) -> str:
     problem, form, upper = expert.problem, least_distance(expert.problem), name.upper()
     rows, plan = form.M.shape
-    return f"""/* Model predictive control of {problem.name}, horizon {problem.N}, log-barrier of weight {expert.eta:g}.
+    return f"""/* MPC of {problem.name}, horizon {problem.N}, with a log-barrier of weight {expert.eta:g}.
  *
 {labels_of(problem)}
  */
@@ -287,7 +287,7 @@ def _test(expert: BarrierExpert, name: str, count: int) -> str:
     ]
     allowed = float(1e-8 * np.abs(control.u).max())
     steep = float(1e-5 * np.abs(control.dudx).max())
-    return f"""/* Self-test of {name}.c: prints one line; returns 0 if every state has the input that it should. */
+    return f"""/* Self-test of {name}.c: prints one line; returns 0 if all states have their inputs. */
 #include "{name}.h"
 
 #include <math.h>

@@ -177,8 +177,9 @@ class Walk:
         most = 2 * len(side) + len(self.h)
         A, b, kind, centre = np.empty((most, n)), np.empty(most), np.empty(most, np.int64), np.empty(n)
         outcome, count, shadows, radius, margin = describe(
-            side, slabs.gram, self.ET, slabs.low, slabs.high, self.nudge, self.G, self.h, centre, A, b, kind
-        )
+            side, slabs.gram, slabs.M, self.ET, slabs.low, slabs.high, self.nudge, self.G, self.h,
+            centre, A, b, kind,
+        )  # fmt: skip
         if outcome not in (REGION, AMBIGUOUS):
             return None, outcome
         margin = margin if outcome == REGION else np.inf

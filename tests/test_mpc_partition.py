@@ -214,3 +214,17 @@ def test_many_awkward_problems_are_covered_once(seed):
     problem = awkward(seed)
     low, high = feasible_box(problem)
     covered_once(problem, Polytope.box(np.maximum(low, -10.0), np.minimum(high, 10.0)))
+
+
+@pytest.mark.full
+def test_no_set_has_more_rows_than_a_plan_has_inputs():
+    """Rows of the pendulum nearly depend on each other, so a pivot may be nothing but rounding."""
+    from mpc.catalogue import SystemSpec
+
+    problem = SystemSpec.parse("double_inverted_pendulum_3").build().with_(N=6)
+    regions = partition(problem)
+    M = regions.ready.slabs.M
+    for side in regions.sides:
+        rows = M[side != 0]
+        assert len(rows) <= M.shape[1]
+        assert not len(rows) or np.linalg.svd(rows, compute_uv=False)[-1] > 1e-8

@@ -12,7 +12,7 @@ import numpy as np
 
 from mpc.kernels.compilation import ZERO, allocating, kernel, part
 from mpc.kernels.linear_programs import OPTIMAL, climb, inner_ball
-from mpc.kernels.pieces import factorise, solve_transposed, solve_upper
+from mpc.kernels.pieces import WELL_APART, factorise, orthonormalise, solve_transposed, solve_upper
 from mpc.kernels.proposals import LEAST_PIVOT, MARGIN, TRUSTED_PIVOT, collect, place_slabs
 
 REGION, EMPTY, DEPENDENT, AMBIGUOUS = 1, 0, -1, 2
@@ -63,6 +63,18 @@ def _append_row(row, bound, nudged, margin, noise, tag, A, b, kind, count):
     kind[count] = tag
     needs = margin / norm if bound - swing < margin else 0.0
     return count + 1, needs, REGION
+
+
+@allocating
+def _from_rows(M, order, q, R):
+    """The factor made from the rows instead of their inner products; returns the smallest squared pivot."""
+    rows, least = np.empty((q, M.shape[1])), np.inf
+    for k in range(q):
+        rows[k] = M[order[k]]
+    orthonormalise(rows, M.shape[1], q, 0.0, R)
+    for k in range(q):
+        least = min(least, R[k, k] * R[k, k])
+    return least
 
 
 @allocating
@@ -196,10 +208,10 @@ def _shadows(A, b, count, kept, kind, tags):
 
 
 @kernel(
-    "Tuple((int64, int64, int64, f8, f8))(i1[::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1],"
-    " f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[::1], i8[::1])"
+    "Tuple((int64, int64, int64, f8, f8))(i1[::1], f8[:,::1], f8[:,::1], f8[:,::1], f8[::1], f8[::1],"
+    " f8[:,::1], f8[:,::1], f8[::1], f8[::1], f8[:,::1], f8[::1], i8[::1])"
 )
-def describe(side, gram, ET, low, high, nudge, G, h, centre, A, b, kind):
+def describe(side, gram, M, ET, low, high, nudge, G, h, centre, A, b, kind):
     """The region of the set ``side`` within ``G x <= h``, in units in which no ``|x_i|`` there exceeds 1.
 
     Returns (outcome, number of facets, number of shadows, radius of the largest ball inside, distance from
@@ -214,6 +226,8 @@ def describe(side, gram, ET, low, high, nudge, G, h, centre, A, b, kind):
     q = collect(side, order)
     R, column, solution, nu = np.empty((q, q)), np.empty(q), np.empty(q), np.empty((q, n + 2))
     least = factorise(gram, order, q, R)
+    if LEAST_PIVOT < least < WELL_APART:  # rounding may have made the last pivot out of nothing
+        least = _from_rows(M, order, q, R)
     if not least > LEAST_PIVOT:
         return DEPENDENT, 0, 0, 0.0, 0.0
     _laws(side, gram, ET, low, high, nudge, order, q, R, column, solution, nu)
