@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -26,6 +27,21 @@ def test_a_controller_is_written_compiled_and_tests_itself(kind, tmp_path, capsy
     assert done.returncode == 0, done.stderr
     assert "wing: 30 of 30 states as expected" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["controller"]
+
+
+def test_a_policy_is_written_as_c_and_as_onnx(tmp_path, capsys):
+    data, checkpoint = tmp_path / "demos", tmp_path / "policy.pt"
+    assert main(["generate", "--out", str(data), "--episodes", "3", "--steps", "5"]) == 0
+    train = ["train", str(data), "--out", str(checkpoint), "--learner.steps", "5"]
+    assert main([*train, "--learner.policy.width", "8"]) == 0
+    assert main(["export", "policy", "--policy", str(checkpoint), "--out", str(tmp_path / "c")]) == 0
+    assert (tmp_path / "c" / "mpc_test.c").exists()
+    if find_spec("onnx"):
+        assert main(["export", "onnx", "--policy", str(checkpoint), "--out", str(tmp_path / "o")]) == 0
+        assert (tmp_path / "o" / "mpc.onnx").stat().st_size > 500
+    capsys.readouterr()
+    assert main(["export", "onnx", "--out", str(tmp_path / "none")]) == 2
+    assert "onnx needs --policy FILE" in capsys.readouterr().err
 
 
 def test_the_arrays_are_the_problem_and_the_record_makes_it_again(tmp_path):

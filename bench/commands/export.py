@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
@@ -12,19 +12,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a controller as C99 with a self-test, or a multi-parametric QP as arrays.
+    """Write a controller as C99 with a self-test, a policy as ONNX, or a multi-parametric QP as arrays.
 
-    explicit: exact MPC as a table of regions. barrier: a solver for MPC with a log-barrier. Both are NAME.h,
-    NAME.c and NAME_test.c, without allocation or dependencies. mpqp: NAME.npz with H, F, Y, G, w, E of
+    explicit: exact MPC as a table of regions. barrier: a solver for MPC with a log-barrier. policy: a trained
+    network. These are NAME.h, NAME.c and NAME_test.c, without allocation or dependencies. onnx: a trained
+    network as NAME.onnx. mpqp: NAME.npz with H, F, Y, G, w, E of
     min 1/2 U'HU + x'F U + x'Y x over G U <= w + E x, and NAME.json, the problem's record.
     """
 
-    kind: Positional[Literal["explicit", "barrier", "mpqp"]]
+    kind: Positional[Literal["explicit", "barrier", "policy", "onnx", "mpqp"]]
     """What to write."""
     out: Path
     """Folder to write; it must not exist."""
     system: str = "double_integrator"
     """Catalogue name, name:argument=value,..., or the path of a problem's .json record."""
+    policy: Path | None = None
+    """The policy's checkpoint, as train writes it; for policy and onnx."""
     name: str = "mpc"
     """Prefix of files and functions: a C identifier in lower case."""
     eta: float = 0.1
@@ -45,7 +48,8 @@ class Export:
 
         if self.out.exists():
             raise ValueError(f"out={str(self.out)!r} exists; name a new folder")
-        files = self._files(SystemSpec.parse(self.system).build())
+        learned = self.kind in ("policy", "onnx")
+        files = self._network() if learned else self._files(SystemSpec.parse(self.system).build())
         self.out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.out.parent, prefix=".export-") as scratch:
             folder = Path(scratch) / "files"
@@ -56,10 +60,24 @@ class Export:
         console = Console(highlight=False)
         for name, content in files.items():
             console.print(f"{self.out / name}  {len(content):,} bytes", markup=False, soft_wrap=True)
-        if self.kind != "mpqp":
+        if self.kind not in ("mpqp", "onnx"):
             build = f"cc -std=c99 -O2 {self.name}.c {self.name}_test.c -lm -o check"
             console.print(f"self-test: cd {self.out} && {build} && ./check", markup=False, soft_wrap=True)
         return 0
+
+    def _network(self) -> dict[str, bytes]:
+        from mpc.c_source import check
+
+        check(self.name, self.states)
+        if self.policy is None:
+            raise ValueError(f"{self.kind} needs --policy FILE, a checkpoint that centralpath train wrote")
+        from imitation.checkpoint import load_policy
+        from imitation.export import to_c, to_onnx
+
+        module: Any = load_policy(self.policy)[0]
+        if self.kind == "onnx":
+            return {f"{self.name}.onnx": to_onnx(module)}
+        return {name: text.encode() for name, text in to_c(module, self.name, self.states).items()}
 
     def _files(self, problem: "ControlProblem") -> dict[str, bytes]:
         from mpc.barrier import BarrierExpert
