@@ -6,11 +6,13 @@ import subprocess
 from importlib.util import find_spec
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.cli import main
 from mpc import ControlProblem, OnlineExpert, catalogue
 from mpc.condense import condense
+from mpc.initial import test_states as initial_states
 from mpc.qp import QP, Solution
 
 
@@ -58,6 +60,40 @@ def test_the_arrays_are_the_problem_and_the_record_makes_it_again(tmp_path):
     qp = QP(arrays["H"], arrays["F"].T @ x[0], arrays["G"], arrays["w"] + arrays["E"] @ x[0])
     residuals = Solution(plan.u[0].ravel(), plan.multipliers[0]).residuals(qp, relative=True)
     assert residuals.within(1e-9)
+
+
+def test_a_set_for_qpbenchmark_holds_the_problems_of_the_initial_states(tmp_path):
+    out = tmp_path / "set"
+    command = ["export", "qpbenchmark", "--out", str(out), "--system", "cart_pole:N=4", "--name", "cart_set"]
+    assert main([*command, "--states", "5"]) == 0
+    table = pd.read_parquet(out / "cart_set.parquet")
+    assert list(table.columns) == ["P", "q", "G", "h", "A", "b", "lb", "ub", "name"]
+    problem = catalogue.cart_pole(N=4)
+    x = initial_states(problem, problem.name, 5)
+    u = OnlineExpert(problem).plan(x).u
+    for (_, row), plan in zip(table.iterrows(), u, strict=True):
+        size = row["q"].size
+        qp = QP(row["P"].reshape(size, size), row["q"], row["G"].reshape(-1, size), row["h"])
+        solution = solve_qp(qp)
+        np.testing.assert_allclose(solution, plan.ravel(), atol=1e-5)
+    script = (out / "cart_set.py").read_text()
+    assert "class CartSet(qpbenchmark.ParquetTestSet):" in script
+    if find_spec("qpbenchmark"):
+        from qpbenchmark.benchmark import load_test_set
+
+        problems = list(load_test_set(str(out / "cart_set.py")))
+        assert [problem.name for problem in problems] == table["name"].tolist()
+        np.testing.assert_array_equal(problems[2].G.ravel(), table["G"][2])
+
+
+def solve_qp(qp):
+    """By CLARABEL through cvxpy."""
+    import cvxpy
+
+    z = cvxpy.Variable(len(qp.q))
+    cost = cvxpy.quad_form(z, cvxpy.psd_wrap(qp.P)) / 2 + qp.q @ z
+    cvxpy.Problem(cvxpy.Minimize(cost), [qp.G @ z <= qp.h]).solve(solver=cvxpy.CLARABEL)
+    return z.value
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ class Export:
 
     explicit: exact MPC as a table of regions. barrier: a solver for MPC with a log-barrier. policy: a trained
     network. These are NAME.h, NAME.c and NAME_test.c, without allocation or dependencies. onnx: a trained
-    network as NAME.onnx. mpqp: NAME.npz with H, F, Y, G, w, E of
+    network as NAME.onnx. qpbenchmark: QPs at sampled states as a test set of that program, NAME.parquet and
+    NAME.py. mpqp: NAME.npz with H, F, Y, G, w, E of
     min 1/2 U'HU + x'F U + x'Y x over G U <= w + E x, and NAME.json, the problem's record.
     """
 
-    kind: Positional[Literal["explicit", "barrier", "policy", "onnx", "mpqp"]]
+    kind: Positional[Literal["explicit", "barrier", "policy", "onnx", "mpqp", "qpbenchmark"]]
     """What to write."""
     out: Path
     """Folder to write; it must not exist."""
@@ -33,7 +34,7 @@ class Export:
     eta: float = 0.1
     """Weight of the barrier."""
     states: int = 200
-    """States of the self-test."""
+    """States of the self-test, or QPs of the test set."""
     max_regions: int = 5000
     """Regions after which an explicit law is refused."""
 
@@ -60,7 +61,7 @@ class Export:
         console = Console(highlight=False)
         for name, content in files.items():
             console.print(f"{self.out / name}  {len(content):,} bytes", markup=False, soft_wrap=True)
-        if self.kind not in ("mpqp", "onnx"):
+        if self.kind in ("explicit", "barrier", "policy"):
             build = f"cc -std=c99 -O2 {self.name}.c {self.name}_test.c -lm -o check"
             console.print(f"self-test: cd {self.out} && {build} && ./check", markup=False, soft_wrap=True)
         return 0
@@ -90,6 +91,10 @@ class Export:
         check(self.name, self.states)
         if self.kind == "mpqp":
             return parametric_qp(problem, self.name)
+        if self.kind == "qpbenchmark":
+            from bench.qp_benchmark import benchmark_set
+
+            return benchmark_set(problem, self.states, self.name)
         if self.kind == "explicit":
             law = ExplicitExpert(problem, max_regions=self.max_regions)
             texts = explicit_law(law, self.name, self.states)
