@@ -68,32 +68,30 @@ def anywhere(regions: Partition, count: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).uniform(low, high, (count, len(low)))
 
 
-def inside(regions: Partition, count: int, seed: int = 0) -> tuple[Array, np.ndarray]:
-    """States spread over the regions, small ones too: from each centre a part of the way to its facets."""
-    rng, n = np.random.default_rng(seed), regions.problem.n
+def ways_out(regions: Partition, rng: np.random.Generator, count: int) -> tuple[np.ndarray, Array, Array]:
+    """Random regions ``(count,)``, rays from their centres, and what takes each ray to its border."""
     r = rng.integers(len(regions), size=count)
-    ray = rng.normal(size=(count, n)) * regions.reach
-    x = np.empty((count, n))
+    rays, reach = rng.normal(size=(count, regions.problem.n)) * regions.reach, np.empty((count, 1))
     for i, region in enumerate(r):
         rows = slice(regions.first[region], regions.first[region + 1])
-        slope, room = regions.A[rows] @ ray[i], regions.b[rows] - regions.A[rows] @ regions.centre[region]
-        reach = np.min(room[slope > 0] / slope[slope > 0])
-        x[i] = regions.centre[region] + rng.uniform() ** (1 / n) * reach * ray[i]
-    return x, r
+        slope, room = regions.A[rows] @ rays[i], regions.b[rows] - regions.A[rows] @ regions.centre[region]
+        reach[i] = np.min(room[slope > 0] / slope[slope > 0])
+    return r, rays, reach
+
+
+def inside(regions: Partition, count: int, seed: int = 0) -> tuple[Array, np.ndarray]:
+    """States spread over the regions, small ones too: from each centre a part of the way to its facets."""
+    rng = np.random.default_rng(seed)
+    r, rays, reach = ways_out(regions, rng, count)
+    share = rng.uniform(size=(count, 1)) ** (1 / regions.problem.n)
+    return regions.centre[r] + share * reach * rays, r
 
 
 def at_facets(regions: Partition, count: int, seed: int = 0) -> Array:
     """States where a ray from a region's centre leaves it, and up to 1e-9 of the domain beside that."""
-    rng, n = np.random.default_rng(seed), regions.problem.n
-    r = rng.integers(len(regions), size=count)
-    ray = rng.normal(size=(count, n)) * regions.reach
-    x = np.empty((count, n))
-    for i, region in enumerate(r):
-        rows = slice(regions.first[region], regions.first[region + 1])
-        slope, room = regions.A[rows] @ ray[i], regions.b[rows] - regions.A[rows] @ regions.centre[region]
-        reach = np.min(room[slope > 0] / slope[slope > 0])
-        x[i] = regions.centre[region] + reach * ray[i] + rng.choice(BORDERS) * ray[i]
-    return x
+    rng = np.random.default_rng(seed)
+    r, rays, reach = ways_out(regions, rng, count)
+    return regions.centre[r] + (reach + rng.choice(BORDERS, size=(count, 1))) * rays
 
 
 def holders(regions: Partition, x: Array, tolerance: float) -> np.ndarray:
