@@ -32,8 +32,13 @@ _UNUSED = ("params.", "history.loss")
 _VERDICT_CLASS = {"holds": "holds", "fails": "fails"}
 
 
-def write_report(store_dir: str | os.PathLike[str], out_dir: str | os.PathLike[str] | None = None) -> Path:
+def write_report(
+    store_dir: str | os.PathLike[str], out_dir: str | os.PathLike[str] | None = None, *, regions: bool = True
+) -> Path:
     """Write the report of the sweep in ``store_dir`` into ``out_dir``, by default ``store_dir/report``.
+
+    Args:
+        regions: list and draw the regions of exact MPC where they are few; kernels compile at first use.
 
     Returns:
         path of the page, ``index.html``; ``<figure>.png`` stand beside it. Older ones are replaced.
@@ -53,7 +58,7 @@ def write_report(store_dir: str | os.PathLike[str], out_dir: str | os.PathLike[s
     failed = table.loc[table["status"] != "ok"]
     sections = [
         (slug, title, results, tuple(replace(f, name=f"{slug}-{f.name}") for f in figures_of(results)))
-        for slug, title, results in _settings(Path(store_dir), table)
+        for slug, title, results in _settings(Path(store_dir), table, regions)
     ]
     page = _page(manifest, table, failed, sections)
     out.mkdir(parents=True, exist_ok=True)
@@ -64,7 +69,7 @@ def write_report(store_dir: str | os.PathLike[str], out_dir: str | os.PathLike[s
     return out / PAGE
 
 
-def _settings(store_dir: Path, table: "pd.DataFrame") -> Iterable[tuple[str, str, "Results"]]:
+def _settings(store_dir: Path, table: "pd.DataFrame", regions: bool) -> Iterable[tuple[str, str, "Results"]]:
     """Slug, title and results of each system and episode length that has finished runs."""
     from bench.figures import Results
     from bench.figures.palette import expert_styles
@@ -77,7 +82,7 @@ def _settings(store_dir: Path, table: "pd.DataFrame") -> Iterable[tuple[str, str
         first = rows.iloc[0]
         slug = re.sub(r"[^a-z0-9]+", "-", f"{system}-{steps}".lower()).strip("-")
         problem = problem_of(str(first["chunk"]), str(first["key"]))
-        yield slug, f"{system}, episodes of {steps} steps", Results(rows, arrays, problem, styles)
+        yield slug, f"{system}, episodes of {steps} steps", Results(rows, arrays, problem, styles, regions)
 
 
 def _reader(

@@ -84,7 +84,7 @@ def complexity_table(results: Results, failed: pd.DataFrame) -> str:
     ``failed`` are the failed rows of the same setting: a failed repetition misses every target.
     """
     targets = _targets(results)
-    explicit = None if results.problem is None else explicit_of(results.problem)
+    explicit = explicit_of(results)
     heads = ("expert", *(name for name, *_ in targets), "slope of log error over log n", "repetitions")
     heads += () if explicit is None else ("regions", "first moves")
     rows = []

@@ -8,7 +8,8 @@ from pathlib import Path
 class Quickstart:
     """Clone exact, barrier-smoothed and randomly smoothed MPC on the double integrator, in miniature.
 
-    Prints a table and the path of an HTML report; takes under three minutes on two cores.
+    Prints a table and the path of an HTML report; takes under three minutes on two cores. The pictures of
+    the regions of exact MPC, whose kernels compile first, come with centralpath report.
     """
 
     out: Path = Path("centralpath-quickstart")

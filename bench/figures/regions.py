@@ -198,14 +198,18 @@ def regions_error(results: Results) -> Figure | None:
     return Figure("regions-error", "Where learned policies differ from exact MPC", caption, panels, 3)
 
 
+def explicit_of(results: Results) -> "ExplicitExpert | None":
+    """The explicit law of a planar plant with few regions, where they are asked for, else None."""
+    return _listed(results.problem) if results.regions and results.problem is not None else None
+
+
 @lru_cache(maxsize=4)
-def explicit_of(problem: ControlProblem) -> "ExplicitExpert | None":
-    """The explicit law of a planar problem with few regions, else None."""
+def _listed(problem: ControlProblem) -> "ExplicitExpert | None":
+    if problem.n != 2:
+        return None
     from mpc.explicit import ExplicitExpert
     from mpc.walk import NoPartition
 
-    if problem.n != 2:
-        return None
     try:
         return ExplicitExpert(problem, max_regions=_MOST_REGIONS)
     except NoPartition:
@@ -213,7 +217,7 @@ def explicit_of(problem: ControlProblem) -> "ExplicitExpert | None":
 
 
 def _found(results: Results) -> "tuple[ExplicitExpert, Plane, Array | None] | None":
-    expert = None if results.problem is None else explicit_of(results.problem)
+    expert = explicit_of(results)
     if expert is None:
         return None
     low, high = (np.asarray(side) for side in expert.regions.within.bounds)

@@ -25,12 +25,14 @@ class Results:
         arrays: maps a chunk's name to its arrays, named ``<key>/<array>`` or ``landscape/<expert>``.
         problem: the control problem of the rows, or None where the store does not hold it.
         styles: the style of each expert, the same for the whole study.
+        regions: whether the regions of exact MPC are listed where they are few.
     """
 
     table: pd.DataFrame
     arrays: Callable[[str], Mapping[str, Array]]
     problem: ControlProblem | None
     styles: Mapping[str, Style]
+    regions: bool = True
 
     def array(self, row: pd.Series, name: str) -> Array | None:
         """An array of one experiment, or None where the experiment did not store it."""

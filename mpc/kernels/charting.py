@@ -36,9 +36,8 @@ def sides_of(A, b, first, centre, radius, regions, normals, offsets, side):
                 side[place, k] = BOTH
                 continue
             sign = 1.0 if height < 0.0 else -1.0
-            x[:] = centre[r]
             for a in range(n):
-                c[a] = sign * normals[k, a]
+                x[a], c[a] = centre[r, a], sign * normals[k, a]
             ended = maximise(A, b, rows, count, c, x, W, basis, R, d, multiplier)
             reach = -sign * offsets[k]
             for a in range(n):

@@ -106,10 +106,15 @@ def climb(A, b, rows, count, c, x):
 @allocating
 def inner_ball(A, b, count, centre):
     """Write the ``centre`` of a largest ball inside all rows; returns its radius, negative if empty."""
-    n = centre.shape[0]
-    lifted, c, x, rows = np.ones((count, n + 1)), np.zeros(n + 1), np.zeros(n + 1), np.arange(count)
-    lifted[:, :n] = A[:count]
-    x[n], c[n] = b[:count].min(), 1.0
+    n, least = centre.shape[0], np.inf
+    lifted, c, x, rows = np.empty((count, n + 1)), np.zeros(n + 1), np.zeros(n + 1), np.empty(count, np.int64)
+    for i in range(count):
+        rows[i], least = i, min(least, b[i])
+        for a in range(n):
+            lifted[i, a] = A[i, a]
+        lifted[i, n] = 1.0
+    x[n], c[n] = least, 1.0
     climb(lifted, b, rows, count, c, x)
-    centre[:] = x[:n]
+    for a in range(n):
+        centre[a] = x[a]
     return x[n]

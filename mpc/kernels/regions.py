@@ -70,7 +70,8 @@ def _from_rows(M, order, q, R):
     """The factor made from the rows instead of their inner products; returns the smallest squared pivot."""
     rows, least = np.empty((q, M.shape[1])), np.inf
     for k in range(q):
-        rows[k] = M[order[k]]
+        for j in range(M.shape[1]):
+            rows[k, j] = M[order[k], j]
     orthonormalise(rows, M.shape[1], q, 0.0, R)
     for k in range(q):
         least = min(least, R[k, k] * R[k, k])
@@ -162,18 +163,18 @@ def _first_met(A, b, count, inside, toward):
 
 
 @allocating
-def _facets(A, b, count, inside, radius, rows):
-    """The rows that are facets, in ``rows``; returns their number."""
+def _facets(A, b, count, inside, radius, known):
+    """Mark the rows that are facets in ``known``; returns their number."""
     n, found = inside.shape[0], 0
-    known, x, c = np.zeros(count, np.bool_), np.empty(n), np.empty(n)
-    bound, candidates = b[:count].copy(), np.empty(count, np.int64)
+    x, c, bound, candidates = np.empty(n), np.empty(n), np.empty(count), np.empty(count, np.int64)
+    for i in range(count):
+        bound[i], known[i] = b[i], False
     for i in range(count):
         while not known[i]:
-            for k in range(found):
-                candidates[k] = rows[k]
             candidates[found] = i
             bound[i] = b[i] + radius
-            x[:], c[:] = inside, A[i]
+            for a in range(n):
+                x[a], c[a] = inside[a], A[i, a]
             ended = climb(A, bound, candidates, found + 1, c, x)
             bound[i] = b[i]
             excess = -b[i]
@@ -184,24 +185,24 @@ def _facets(A, b, count, inside, radius, rows):
             hit = _first_met(A, b, count, inside, x) if ended == OPTIMAL else i  # undecided: it stays
             if known[hit]:  # rounding: what is met first was met before, so the excess is that of a corner
                 break
-            known[hit], rows[found] = True, hit
+            known[hit], candidates[found] = True, hit
             found += 1
     return found
 
 
 @part
-def _shadows(A, b, count, kept, kind, tags):
+def _shadows(A, b, count, known, kind, tags):
     """Tags of the rows that are facets too, but for another row that says the same; returns their number."""
     found = 0
     for i in range(count):
-        same, is_kept = False, False
-        for f in range(kept.shape[0]):
-            is_kept = is_kept or kept[f] == i
-            apart = abs(b[kept[f]] - b[i])
-            for a in range(A.shape[1]):
-                apart += abs(A[kept[f], a] - A[i, a])
-            same = same or apart <= _SHADOW
-        if same and not is_kept:
+        same = False
+        for f in range(count):
+            if known[f] and not known[i] and not same:
+                apart = abs(b[f] - b[i])
+                for a in range(A.shape[1]):
+                    apart += abs(A[f, a] - A[i, a])
+                same = apart <= _SHADOW
+        if same:
             tags[found] = kind[i]
             found += 1
     return found
@@ -239,13 +240,17 @@ def describe(side, gram, M, ET, low, high, nudge, G, h, centre, A, b, kind):
     radius = inner_ball(A, b, count, centre)
     if not radius > _SAME:
         return EMPTY, 0, 0, radius, 0.0
-    rows = np.empty(count, np.int64)
-    kept = np.sort(rows[: _facets(A, b, count, centre, radius, rows)])
-    tags = np.empty(count, np.int64)
-    shadows = _shadows(A, b, count, kept, kind, tags)
-    for f in range(len(kept)):
-        A[f], b[f], kind[f] = A[kept[f]], b[kept[f]], kind[kept[f]]
+    known, tags = np.empty(count, np.bool_), np.empty(count, np.int64)
+    facets = _facets(A, b, count, centre, radius, known)
+    shadows = _shadows(A, b, count, known, kind, tags)
+    f = 0
+    for i in range(count):
+        if known[i]:
+            for a in range(n):
+                A[f, a] = A[i, a]
+            b[f], kind[f] = b[i], kind[i]
+            f += 1
     for k in range(shadows):
-        kind[len(kept) + k] = tags[k]
+        kind[facets + k] = tags[k]
     keep_off += 2.0 * _SAME * radius  # rows that are left out may be broken by the half of that
-    return outcome, len(kept), shadows, radius, keep_off if least > TRUSTED_PIVOT else np.inf
+    return outcome, facets, shadows, radius, keep_off if least > TRUSTED_PIVOT else np.inf

@@ -8,17 +8,28 @@ other (Bemporad, Fukuda, Torrisi, "Convexity recognition of the union of polyhed
 
 import numpy as np
 
-from mpc.kernels.compilation import ZERO, allocating, kernel
+from mpc.kernels.compilation import ZERO, allocating, kernel, part
 from mpc.kernels.linear_programs import OPTIMAL, climb, inner_ball
+
+
+@part
+def _copy(A, b, i, sign, out_A, out_b, place):
+    """Row i, or with sign -1 its opposite, in another place."""
+    for a in range(A.shape[1]):
+        out_A[place, a] = sign * A[i, a]
+    out_b[place] = sign * b[i]
 
 
 @allocating
 def _envelope(A, b, other_A, other_b, inside, tolerance, out_A, out_b, count, left_out):
     """Add the rows of ``A x <= b`` that the other polytope keeps; mark the others. Returns the count."""
-    n, rows = inside.shape[0], np.arange(len(other_b))
-    x, c = np.empty(n), np.empty(n)
+    n, x, c = inside.shape[0], np.empty(inside.shape[0]), np.empty(inside.shape[0])
+    rows = np.empty(len(other_b), np.int64)
+    for i in range(len(other_b)):
+        rows[i] = i
     for i in range(len(b)):
-        x[:], c[:] = inside, A[i]
+        for a in range(n):
+            x[a], c[a] = inside[a], A[i, a]
         ended = climb(other_A, other_b, rows, len(other_b), c, x)
         excess = -b[i]
         for a in range(n):
@@ -31,7 +42,7 @@ def _envelope(A, b, other_A, other_b, inside, tolerance, out_A, out_b, count, le
                 apart += abs(out_A[k, a] - A[i, a])
             known = known or apart <= tolerance
         if not (known or left_out[i]):
-            out_A[count], out_b[count] = A[i], b[i]
+            _copy(A, b, i, 1.0, out_A, out_b, count)
             count += 1
     return count
 
@@ -49,8 +60,8 @@ def unite(A, b, centre, other_A, other_b, other_centre, tolerance, out_A, out_b)
     for i in range(len(b)):
         for j in range(len(other_b)):
             if one[i] and two[j]:
-                out_A[count], out_b[count] = -A[i], -b[i]
-                out_A[count + 1], out_b[count + 1] = -other_A[j], -other_b[j]
+                _copy(A, b, i, -1.0, out_A, out_b, count)
+                _copy(other_A, other_b, j, -1.0, out_A, out_b, count + 1)
                 if inner_ball(out_A, out_b, count + 2, x) > tolerance:
                     return -1
     return count
