@@ -17,6 +17,8 @@ class Atlas:
         child: nodes on its two sides ``(nodes, 2)``, -1 for a leaf.
         leaf: where its regions stand in ``listed`` ``(nodes, 2)``.
         listed: regions by leaves.
+        start: where a walk begins in each leaf ``(nodes,)``, -1 where its few regions are looked through.
+        across: the region across each facet ``(facets,)``, -1 where none is known.
         sides: active set of each region, as in ``Partition``.
         pieces, Y: the pieces of the regions stacked, region r in the rows ``pieces[r]:pieces[r + 1]``.
         laws, shifts: ``u = laws[r] x + shifts[r]``, ``(R, m, n)`` and ``(R, m)``.
@@ -32,6 +34,8 @@ class Atlas:
     child: np.ndarray
     leaf: np.ndarray
     listed: np.ndarray
+    start: np.ndarray
+    across: np.ndarray
     sides: np.ndarray
     pieces: np.ndarray
     Y: Array
@@ -79,6 +83,8 @@ def empty_atlas(n: int, m: int) -> Atlas:
         "child": np.full((1, 2), -1),
         "leaf": np.zeros((1, 2), np.int64),
         "listed": none,
+        "start": np.full(1, -1),
+        "across": none,
     }
     laws = {"laws": np.empty((0, m, n)), "shifts": np.empty((0, m)), "curvatures": np.empty((0, m, m))}
     pieces = {"sides": np.empty((0, 0), np.int8), "pieces": start, "Y": np.empty((0, n + 1 + m))}

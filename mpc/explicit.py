@@ -117,7 +117,8 @@ class Complexity:
         depth: nodes on the longest way through the search tree.
         bytes: of everything that is kept to label a state.
         operations: multiplications and additions for the input of a state, at worst: nodes of the tree,
-            facets of the regions in its leaf, one law.
+            facets of the regions in its leaf, one law (as exported; here a walk usually spares most of the
+            leaf).
     """
 
     regions: int

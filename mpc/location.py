@@ -5,10 +5,11 @@ import numpy as np
 from mpc.arrays import Array
 from mpc.atlas import Atlas
 from mpc.kernels.charting import ABOVE, BELOW, make_pieces, sides_of
+from mpc.neighbours import neighbours
 from mpc.partition import Partition
 from mpc.prepared import Prepared
 
-_LEAF = 8  # regions that are told apart by their facets rather than by a node
+_LEAF = 8  # regions that are told apart by their facets rather than by a node or a walk
 _GAIN = 0.8  # a node is made where its fuller side has at most this share of the regions
 _CANDIDATES, _FINALISTS, _MORE = 200, 2, 5  # facets looked at for a node: at a glance, closely, and so where
 _SMALL = 1000  # it has at most so many regions, which are harder to divide
@@ -28,6 +29,8 @@ def chart(partition: Partition, ready: Prepared) -> Atlas:
         np.array(tree.child),
         np.array(tree.leaf),
         np.array(tree.listed, np.int64),
+        np.array(tree.start),
+        neighbours(partition) if max(tree.start) >= 0 else np.full(len(partition.b), -1),
         partition.sides,
         *_pieces(partition, ready),
     )
@@ -57,12 +60,14 @@ class _Tree:
         self.child: list[list[int]] = []
         self.leaf: list[list[int]] = []
         self.listed: list[int] = []
+        self.start: list[int] = []
 
     def grow(self, regions: np.ndarray) -> None:
         """Nodes for ``regions``, breadth first."""
         waiting = [regions]
         for node, here in enumerate(waiting):
             split = self._split(here) if len(here) > _LEAF else None
+            self.start.append(self._amid(here) if split is None and len(here) > _LEAF else -1)
             self.leaf.append([len(self.listed), len(self.listed)])
             if split is None:
                 self.listed += here.tolist()
@@ -76,6 +81,12 @@ class _Tree:
             else:
                 self.child.append([len(waiting), len(waiting) + 1])
                 waiting += [below, above]
+
+    def _amid(self, regions: np.ndarray) -> int:
+        """The region nearest to the middle of all, large ones counted more."""
+        centres = self.centre[regions]
+        middle = np.average(centres, axis=0, weights=self.partition.radius[regions])
+        return int(regions[np.argmin(np.linalg.norm(centres - middle, axis=1))])
 
     def _split(self, regions: np.ndarray) -> tuple[Array, float, np.ndarray, np.ndarray] | None:
         """The facet that leaves the fewest regions on its fuller side; None where all leave too many."""

@@ -1,6 +1,7 @@
 """Exact MPC by looking regions up: the same bits as the solver, wherever the state lies."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from awkward_problems import EXTRAS, awkward_problem
 
 from mpc import catalogue, online, simulate
 from mpc.arrays import Array
+from mpc.kernels.charting import regions_of
 from mpc.location import chart
+from mpc.neighbours import neighbours
 from mpc.online import OnlineExpert, Plan
 from mpc.partition import NoPartition, Partition, partition
 from mpc.polytope import Polytope
@@ -55,6 +58,29 @@ def test_the_same_bits_inside_regions_and_at_their_facets(name):
     x = states(partition(PROBLEMS[name]), 4000)
     routes = same_bits(PROBLEMS[name], x)
     assert 0.2 < (routes == LOOKUP).mean() < 1
+
+
+def test_a_walk_ends_where_looking_through_the_leaf_does():
+    regions = partition(PROBLEMS["cart_pole"])
+    atlas, x = chart(regions, regions.ready), states(regions, 4000)
+    assert (atlas.start >= 0).any()
+    walked, looked = np.empty(len(x), np.int64), np.empty(len(x), np.int64)
+    regions_of(x, atlas.arrays, walked)
+    regions_of(x, replace(atlas, start=np.full_like(atlas.start, -1)).arrays, looked)
+    np.testing.assert_array_equal(walked, looked)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_neighbour_lies_across_its_facet(name):
+    regions = partition(PROBLEMS[name])
+    across = neighbours(regions)
+    known = np.flatnonzero(across >= 0)
+    beyond = np.sum(regions.A[known] * regions.centre[across[known]], axis=1) - regions.b[known]
+    assert (beyond > 0).all()
+    owner = np.repeat(np.arange(len(regions)), np.diff(regions.first))
+    inner = {(a, b) for a, b in zip(owner[known], across[known], strict=True)}
+    assert np.mean([(b, a) in inner for a, b in inner]) > 0.9
+    assert len(known) > 0.7 * len(across)
 
 
 def random_problem(seed: int) -> ControlProblem:

@@ -75,6 +75,6 @@ def make_pieces(sides, gram, M, ET, low, high, stage, K0, T0, L0, first, Y, dudx
 @kernel(f"void(f8[:,::1], {ATLAS}, i8[::1])")
 def regions_of(x, atlas, region):
     """The region that each state is inside of by its margin, -1 for none; see ``locate``."""
-    A, b, first, margin, normals, offsets, child, leaf, listed = atlas[:9]
+    A, b, first, margin, normals, offsets, child, leaf, listed, start, across = atlas[:11]
     for s in range(x.shape[0]):
-        region[s] = locate(x, s, A, b, first, margin, normals, offsets, child, leaf, listed)
+        region[s] = locate(x, s, A, b, first, margin, normals, offsets, child, leaf, listed, start, across)

@@ -183,8 +183,8 @@ def label_states(
     Y, inner, offset = np.empty((p, n + 1 + m)), np.empty((m, n + 1)), np.empty((1, m))
     square, half = np.empty((m, m)), np.empty((m, m))
     steps, A, B, disturbance, bound_of_states = plant
-    facets, facet_bounds, first, margins, normals, offsets, child, leaf, listed = atlas[:9]
-    sides, pieces, Ys, laws, shifts, curvatures = atlas[9:]
+    facets, facet_bounds, first, margins, normals, offsets, child, leaf, listed, begun, across = atlas[:11]
+    sides, pieces, Ys, laws, shifts, curvatures = atlas[11:]
     s, following = start, start + steps
     while s < stop:
         if not finite(x, s):
@@ -193,7 +193,10 @@ def label_states(
             continue
         outcome, q, used, least, softened, region = UNDECIDED, 0, 0, 0.0, False, NONE
         if len(listed):
-            region = locate(x, s, facets, facet_bounds, first, margins, normals, offsets, child, leaf, listed)
+            region = locate(
+                x, s, facets, facet_bounds, first, margins, normals, offsets, child, leaf, listed, begun,
+                across,
+            )  # fmt: skip
         labelled = region >= 0 and not multipliers.shape[1]
         if labelled:
             value[s] = label_inside(
