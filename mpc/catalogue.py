@@ -318,6 +318,9 @@ def system_function(name: str) -> Callable[..., ControlProblem]:
     return known[name]
 
 
+_SETS = {"Xf": ("invariant", "origin"), "initial": ("feasible", "invariant", "control_invariant")}
+
+
 @dataclass(frozen=True)
 class SystemSpec:
     """A system in text: a catalogue name, or the path of a ``.json`` record, with arguments by name.
@@ -329,7 +332,12 @@ class SystemSpec:
     name: str
     """A function of the catalogue, or a path ending in .json (the JSON of ``ControlProblem.record()``)."""
     arguments: tuple[tuple[str, Argument], ...] = ()
-    """Pairs (argument, value); a record file takes N and Qf."""
+    """Pairs (argument, value); a record file takes N and Qf.
+
+    Every system takes two sets by name (``mpc.invariant``): ``Xf``, 'invariant' (under LQR) or 'origin', and
+    ``initial``, the law of initial states, 'feasible' (a plan exists), 'invariant' (under LQR) or
+    'control_invariant'.
+    """
 
     def __post_init__(self) -> None:
         pairs = tuple(sorted(((str(key), value) for key, value in self.arguments), key=lambda pair: pair[0]))
@@ -366,10 +374,15 @@ class SystemSpec:
             ValueError: for an unknown system or argument, or a file that is no problem's record.
         """
         self._check()
-        arguments: dict[str, Any] = dict(self.arguments)
+        arguments: dict[str, Any] = {key: value for key, value in self.arguments if key not in _SETS}
         if self._is_file:
-            return _read_record(Path(self.name)).with_(**arguments)
-        return system_function(self.name)(**arguments)
+            problem = _read_record(Path(self.name)).with_(**arguments)
+        else:
+            problem = system_function(self.name)(**arguments)
+        for key in _SETS:  # the terminal set first: it bounds the feasible set
+            named = dict(self.arguments).get(key)
+            problem = problem if named is None else problem.with_(**{key: _set(problem, key, named)})
+        return problem
 
     @property
     def _is_file(self) -> bool:
@@ -379,13 +392,28 @@ class SystemSpec:
         known = (
             ["N", "Qf"] if self._is_file else list(inspect.signature(system_function(self.name)).parameters)
         )
-        for key, _ in self.arguments:
+        known += _SETS
+        for key, value in self.arguments:
+            if key in _SETS and value not in _SETS[key]:
+                raise ValueError(f"{key} must be one of {', '.join(_SETS[key])}, got {value!r}")
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else "."
                 raise ValueError(
                     f"system {self.name!r} has no argument {key!r}{hint} It takes {', '.join(known)}"
                 )
+
+
+def _set(problem: ControlProblem, key: str, name: Argument) -> Polytope:
+    """A set of ``_SETS``, computed for the problem."""
+    from mpc import invariant
+
+    if name == "origin":
+        rows = np.vstack([np.eye(problem.n), -np.eye(problem.n)])
+        return Polytope(rows, np.zeros(len(rows)))
+    if name == "invariant":
+        return invariant.positively_invariant(problem)
+    return invariant.feasible_set(problem) if name == "feasible" else invariant.control_invariant(problem)
 
 
 def _pair(text: str, item: str) -> tuple[str, Argument]:

@@ -17,6 +17,7 @@ from mpc.merging import FirstMoves, first_moves
 from mpc.partition import Partition, Progress, partition
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem
+from mpc.slabs import active_sides
 from mpc.status import Status
 
 
@@ -53,7 +54,7 @@ class ExplicitExpert:
     def __post_init__(self, progress: Progress | None) -> None:
         found = partition(self.problem, self.within, self.max_regions, self.max_seconds, progress)
         object.__setattr__(self, "regions", found)
-        law = ExactLaw(self.problem, found.ready, chart(found, found.ready), CHOICE)
+        law = ExactLaw(self.problem, found.ready, chart(found), CHOICE)
         object.__setattr__(self, "law", law)
 
     @cached_property
@@ -88,21 +89,18 @@ class ExplicitExpert:
         """The region that each state of ``x (B, n)`` has its label from, ``(B,)``.
 
         -1 where there is none: no plan, outside ``within``, or on a border where the active set is not that
-        of a region with an interior.
+        of a region with an interior. Where several sets give the label, the region that the state lies in.
         """
         states, _ = state_rows(self.problem, x)
         found = np.empty(len(states), np.int64)
         regions_of(states, self.atlas.arrays, found)
-        left = np.flatnonzero(found < 0)
-        answer, slabs = self.law.solve(states[left], whole=True), self.law.ready.slabs
+        left = np.flatnonzero((found < 0) & self.regions.within.contains(states))
+        answer = self.law.solve(states[left], whole=True)
+        left, active = (each[answer.control.status == Status.optimal] for each in (left, answer.active))
         known = {side.tobytes(): r for r, side in enumerate(self.regions.sides)}
-        for i, active in zip(left, answer.active, strict=True):
-            side = np.zeros(len(slabs.low), np.int8)
-            side[slabs.slab[active]] = slabs.sign[active]
-            found[i] = known.get(side.tobytes(), -1)
-        found[left[answer.control.status != Status.optimal]] = -1
-        outside = ~self.regions.within.contains(states[left])
-        found[left[outside]] = -1
+        found[left] = [known.get(side.tobytes(), -1) for side in active_sides(self.law.ready.slabs, active)]
+        left = left[found[left] < 0]
+        found[left] = self.regions.find(states[left])
         return found
 
 

@@ -7,7 +7,6 @@ from mpc.atlas import Atlas
 from mpc.kernels.charting import ABOVE, BELOW, make_pieces, sides_of
 from mpc.neighbours import neighbours
 from mpc.partition import Partition
-from mpc.prepared import Prepared
 
 _LEAF = 8  # regions that are told apart by their facets rather than by a node or a walk
 _GAIN = 0.8  # a node is made where its fuller side has at most this share of the regions
@@ -15,8 +14,8 @@ _CANDIDATES, _FINALISTS, _MORE = 200, 2, 5  # facets looked at for a node: at a 
 _SMALL = 1000  # it has at most so many regions, which are harder to divide
 
 
-def chart(partition: Partition, ready: Prepared) -> Atlas:
-    """The atlas of a partition of the problem that ``ready`` belongs to."""
+def chart(partition: Partition) -> Atlas:
+    """The atlas of a partition."""
     tree = _Tree(partition)
     tree.grow(np.arange(len(partition)))
     return Atlas(
@@ -32,11 +31,12 @@ def chart(partition: Partition, ready: Prepared) -> Atlas:
         np.array(tree.start),
         neighbours(partition) if max(tree.start) >= 0 else np.full(len(partition.b), -1),
         partition.sides,
-        *_pieces(partition, ready),
+        *_pieces(partition),
     )
 
 
-def _pieces(partition: Partition, ready: Prepared) -> tuple[np.ndarray, ...]:
+def _pieces(partition: Partition) -> tuple[np.ndarray, ...]:
+    ready = partition.ready
     slabs, R, (m, n) = ready.slabs, len(partition), ready.K.shape
     first = np.append(0, np.cumsum(np.count_nonzero(partition.sides, axis=1)))
     Y, laws, shifts = np.empty((first[-1], n + 1 + m)), np.empty((R, m, n)), np.empty((R, m))

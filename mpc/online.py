@@ -121,7 +121,7 @@ class OnlineExpert:
             if self.route == "lookup":
                 raise
             return self._solves
-        return replace(self._solves, atlas=chart(regions, self._solves.ready))
+        return replace(self._solves, atlas=chart(regions))
 
 
 def feasible(problem: ControlProblem, x: ArrayLike) -> np.ndarray:

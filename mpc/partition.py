@@ -6,14 +6,13 @@ linear quadratic regulator for constrained systems", Automatica 38, 2002). ``mpc
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mpc.arrays import Array
 from mpc.polytope import Polytope
-from mpc.prepared import Prepared, prepare
+from mpc.prepared import Prepared
 from mpc.problem import ControlProblem
 from mpc.region import Region
 from mpc.sampling import UniformSampler
@@ -43,6 +42,7 @@ class Partition:
         margin: how far inside all facets a state must be for its active set to be the only one that the
             solver can end with, in units of ``reach`` ``(R,)``; inf where there always is another.
         reach: largest ``|x_i|`` within ``within``, ``(n,)``.
+        ready: the problem as the kernels take it.
     """
 
     problem: ControlProblem
@@ -56,6 +56,7 @@ class Partition:
     radius: Array
     margin: Array
     reach: Array
+    ready: Prepared = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.sides)
@@ -65,11 +66,6 @@ class Partition:
         if not -len(self) <= r < len(self):
             raise IndexError(f"region {r} of {len(self)}")
         return Region.of(self.ready, self.sides[r], self.polytope(r % len(self)))
-
-    @cached_property
-    def ready(self) -> Prepared:
-        """The problem as the kernels take it."""
-        return prepare(self.problem)
 
     def polytope(self, r: int) -> Polytope:
         """Region r in minimal form, rows of norm 1."""
@@ -144,4 +140,5 @@ def _as_found(walk: Walk) -> Partition:
         radius=np.array([one.radius for one in found]),
         margin=np.array([one.margin for one in found]),
         reach=walk.reach,
+        ready=walk.ready,
     )

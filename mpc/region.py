@@ -19,7 +19,8 @@ class Region:
         active: the rows of the horizon that are met, in the order of ``condense``, boolean ``(c,)``.
         K, k: gain ``(m, n)`` and offset ``(m,)``.
         slope, offset: multipliers of V for all rows, ``slope x + offset >= 0`` on the region, ``(c, n)`` and
-            ``(c,)``; zero where a row is not active.
+            ``(c,)``; zero where a row is not active. Of two rows that make an equality one is active, and its
+            multiplier may have either sign.
     """
 
     polytope: Polytope

@@ -12,6 +12,7 @@ from mpc.arrays import Array
 from mpc.condense import LeastDistance
 
 _MOST_SLABS = 4096  # their inner products take 134 MB
+_DEPENDENT = 1e-5  # a unit row whose part outside the span of others is shorter depends on them
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,3 +53,32 @@ def slabs(form: LeastDistance) -> Slabs:
     paired = below >= 0
     slab[above], slab[below[paired]], sign[below[paired]] = np.arange(len(above)), np.flatnonzero(paired), -1
     return Slabs(M, E, low, form.w[above], slab, sign, form.stage[above], gram)
+
+
+def equalities(both: Slabs) -> tuple[np.ndarray, np.ndarray]:
+    """The slabs without width: those that do not depend on earlier ones, and those that do.
+
+    By Gram and Schmidt, in their order.
+    """
+    basis, independent, dependent = np.empty((0, both.M.shape[1])), [], []
+    for i in np.flatnonzero(both.low == both.high):
+        rest = both.M[i] - both.M[i] @ basis.T @ basis
+        rest -= rest @ basis.T @ basis
+        length = np.linalg.norm(rest)
+        (independent if length > _DEPENDENT else dependent).append(i)
+        if length > _DEPENDENT:
+            basis = np.vstack([basis, rest / length])
+    return np.array(independent, np.int64), np.array(dependent, np.int64)
+
+
+def active_sides(both: Slabs, active: np.ndarray) -> np.ndarray:
+    """The sides of slabs ``(B, g)`` that active rows ``(B, c)`` mean: 1 above, -1 below, 0 for neither.
+
+    Equalities have no sides: the independent ones are 1, the others 0.
+    """
+    side = np.zeros((len(active), len(both.low)), np.int8)
+    states, rows = np.nonzero(active)
+    side[states, both.slab[rows]] = both.sign[rows]
+    held, implied = equalities(both)
+    side[:, held], side[:, implied] = 1, 0
+    return side

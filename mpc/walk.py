@@ -4,17 +4,18 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import null_space
 
 from mpc.arrays import Array
 from mpc.atlas import empty_atlas
-from mpc.condense import least_distance
+from mpc.condense import LeastDistance
 from mpc.exact import ExactLaw
 from mpc.kernels.exact import STEPS
 from mpc.kernels.regions import AMBIGUOUS, DEPENDENT, REGION, describe
 from mpc.polytope import Polytope, inscribed_ball
 from mpc.prepared import Prepared, prepare
 from mpc.problem import ControlProblem
-from mpc.slabs import Slabs
+from mpc.slabs import Slabs, active_sides, equalities
 from mpc.status import Status
 
 _NUDGE = (
@@ -61,6 +62,11 @@ class Walk:
     h: Array
     ET: Array
     """``E'`` of the slabs, in the same states."""
+    low: Array
+    high: Array
+    """Bounds of the slabs without the equalities that follow from others ``(g,)``."""
+    held: np.ndarray
+    """Equalities that do not follow from others: they belong to every active set."""
     nudge: Array
     """What widens the bounds of the slabs, below and above, ``(g, 2)``."""
     regions: dict[bytes, Found]
@@ -78,7 +84,7 @@ class Walk:
                 f"{problem.name!r} has too many rows for a partition ({len(ready.slabs.low)} slabs); "
                 f"use the online expert"
             )
-        within = domain(problem) if within is None else within
+        within = domain(problem, ready.form) if within is None else within
         if not np.isfinite(within.bounds).all():
             raise NoPartition(
                 f"within must be bounded, its bounding box is {within.bounds}; "
@@ -88,9 +94,15 @@ class Walk:
         reach = np.where(reach > 0, reach, 1.0)
         ET = np.ascontiguousarray(ready.ET * reach[:, None])
         G, h = np.ascontiguousarray(within.G * reach), np.array(within.h)
+        held, implied = equalities(ready.slabs)
         nudge = _nudges(ready.slabs, ET)
+        nudge[held], nudge[implied] = 0.0, 0.0
         law = ExactLaw(problem, _nudged(ready, _NUDGE * nudge), empty_atlas(problem.n, problem.m), STEPS)
-        return cls(law, ready, within, reach, G, h, ET, nudge, {}, set(), deque(), [])
+        low, high = ready.slabs.low.copy(), ready.slabs.high.copy()
+        low[implied], high[implied] = -np.inf, np.inf
+        walk = cls(law, ready, within, reach, G, h, ET, low, high, held, nudge, {}, set(), deque(), [])
+        walk.check_equalities(implied)
+        return walk
 
     def interior_state(self) -> Array:
         """A state deep inside the set of states in ``within`` that have a plan ``(n,)``.
@@ -100,10 +112,13 @@ class Walk:
         Raises:
             NoPartition: if that set has no interior.
         """
-        form, n = self.ready.form, len(self.reach)
-        of_plans = np.hstack([-form.E * self.reach, form.M])
-        of_states = np.hstack([self.G, np.zeros((len(self.h), form.M.shape[1]))])
-        centre, radius = inscribed_ball(np.vstack([of_plans, of_states]), np.concatenate([form.w, self.h]))
+        form, slabs, n = self.ready.form, self.ready.slabs, len(self.reach)
+        rows = ~np.isin(slabs.slab, np.flatnonzero(slabs.low == slabs.high))
+        free, per_state, fixed = self._solved()
+        of_plans = np.hstack([form.M[rows] @ per_state - form.E[rows] * self.reach, form.M[rows] @ free])
+        of_states = np.hstack([self.G, np.zeros((len(self.h), free.shape[1]))])
+        room = np.concatenate([form.w[rows] - form.M[rows] @ fixed, self.h])
+        centre, radius = inscribed_ball(np.vstack([of_plans, of_states]), room)
         if radius <= 0:
             raise NoPartition(
                 f"no state in within has a plan with room on all sides ({self.law.problem.name!r}); "
@@ -111,11 +126,29 @@ class Walk:
             )
         return centre[:n] * self.reach
 
+    def _solved(self) -> tuple[Array, Array, Array]:
+        """The plans that meet the equalities, ``free y + per_state x + fixed`` for any y, x scaled."""
+        slabs = self.ready.slabs
+        M = slabs.M[self.held]
+        inverse = np.linalg.pinv(M)
+        return null_space(M), inverse @ self.ET[:, self.held].T, inverse @ slabs.high[self.held]
+
+    def check_equalities(self, implied: np.ndarray) -> None:
+        """Refuse equalities that leave states with a plan on a flat set only."""
+        slabs, (_, per_state, fixed) = self.ready.slabs, self._solved()
+        slope = slabs.M[implied] @ per_state - self.ET[:, implied].T
+        offset = slabs.M[implied] @ fixed - slabs.high[implied]
+        if np.abs(slope).max(initial=0.0) > 1e-9 or np.abs(offset).max(initial=0.0) > 1e-9:
+            raise NoPartition(
+                f"the equalities of {self.law.problem.name!r} leave a flat set of states with a plan, which "
+                f"has no regions; take a longer horizon (N={self.law.problem.N}), or fewer of them"
+            )
+
     def propose(self, states: Array) -> None:
         """Queue the active sets of the states that have a plan."""
         answer = self.law.solve(states, whole=True)
-        for active in answer.active[answer.control.status == Status.optimal]:
-            self._queue(self._sides(active), -1)
+        for side in active_sides(self.ready.slabs, answer.active[answer.control.status == Status.optimal]):
+            self._queue(side, -1)
 
     def step(self) -> None:
         """Look at the next set, and queue the sets beyond the facets of its region."""
@@ -159,30 +192,25 @@ class Walk:
     def _exchange(self, side: np.ndarray, joined: int) -> None:
         """A row that depends on the set takes the place of one whose multiplier falls as its own grows."""
         gram, others = self.ready.slabs.gram, np.flatnonzero(side)
-        others = others[others != joined]
+        others = others[(others != joined) & ~np.isin(others, self.held)]
         share = np.linalg.lstsq(gram[np.ix_(others, others)], gram[others, joined], rcond=None)[0]
         for slab in others[share * side[others] * side[joined] > 1e-9]:
             beyond = side.copy()
             beyond[slab] = 0
             self._queue(beyond, joined)
 
-    def _sides(self, active: np.ndarray) -> np.ndarray:
-        """Rows that are active, as sides of slabs."""
-        slabs, side = self.ready.slabs, np.zeros(len(self.ready.slabs.low), np.int8)
-        side[slabs.slab[active]] = slabs.sign[active]
-        return side
-
     def _describe(self, side: np.ndarray) -> tuple[Found | None, int]:
         slabs, n = self.ready.slabs, len(self.reach)
         most = 2 * len(side) + len(self.h)
         A, b, kind, centre = np.empty((most, n)), np.empty(most), np.empty(most, np.int64), np.empty(n)
         outcome, count, shadows, radius, margin = describe(
-            side, slabs.gram, slabs.M, self.ET, slabs.low, slabs.high, self.nudge, self.G, self.h,
+            side, slabs.gram, slabs.M, self.ET, self.low, self.high, self.nudge, self.G, self.h,
             centre, A, b, kind,
         )  # fmt: skip
         if outcome not in (REGION, AMBIGUOUS):
             return None, outcome
-        margin = margin if outcome == REGION else np.inf
+        alone = outcome == REGION and np.array_equal(self.high, slabs.high)
+        margin = margin if alone else np.inf
         others = kind[count : count + shadows]
         others = others[others < 2 * len(side)].copy()
         return Found(
@@ -209,16 +237,16 @@ def _nudged(ready: Prepared, nudge: Array) -> Prepared:
     return replace(ready, form=replace(form, w=form.w + rows), slabs=replace(slabs, low=low, high=high))
 
 
-def domain(problem: ControlProblem) -> Polytope:
+def domain(problem: ControlProblem, form: LeastDistance) -> Polytope:
     """The box around the states with a plan, a hundredth wider than they reach, or X, or the initial set."""
-    low, high = feasible_box(problem)
+    low, high = feasible_box(problem, form)
     if not np.isfinite([low, high]).all():
         return problem.X if np.isfinite(problem.X.bounds).all() else problem.initial_set
     room = 0.01 * (high - low) + 1e-9 * np.maximum(np.abs(low), np.abs(high))
     return Polytope.box(low - room, high + room)
 
 
-def feasible_box(problem: ControlProblem) -> tuple[Array, Array]:
+def feasible_box(problem: ControlProblem, form: LeastDistance) -> tuple[Array, Array]:
     """Bounds ``(n,)`` and ``(n,)`` of the smallest box around all states with a plan, infinite where none is.
 
     Linear programs (HiGHS) over states and plans together.
@@ -228,7 +256,7 @@ def feasible_box(problem: ControlProblem) -> tuple[Array, Array]:
     """
     from scipy.optimize import linprog
 
-    form, n = least_distance(problem), problem.n
+    n = problem.n
     columns = np.hstack([-form.E, form.M])
     ends = np.empty((2, n))
     for end, sign in enumerate((1.0, -1.0)):

@@ -225,3 +225,9 @@ def _centre(H, g, G, h, d, eta, U, free) -> Array:
             length /= 2
         U = U + length * step
     return U
+
+
+def to_the_origin(problem: ControlProblem, times: int = 1) -> ControlProblem:
+    """The problem with ``x_N = 0``, said once or several times."""
+    rows = np.vstack([np.eye(problem.n), -np.eye(problem.n)] * times)
+    return problem.with_(Xf=Polytope(rows, np.zeros(len(rows))))

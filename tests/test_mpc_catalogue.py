@@ -15,6 +15,7 @@ from mpc import catalogue, plants
 from mpc.arrays import whole_number
 from mpc.catalogue import SYSTEMS, SystemSpec, system_function
 from mpc.configs import Online
+from mpc.invariant import feasible_set, positively_invariant
 from mpc.problem import ControlProblem, stage_rows
 from mpc.random_problems import random_system
 from mpc.sampling import UniformSampler
@@ -119,6 +120,23 @@ def test_spec_round_trip(spec: str) -> None:
     assert str(parsed) == spec
     assert SystemSpec.parse(str(parsed)) == parsed
     assert hash(SystemSpec.parse(spec)) == hash(parsed)
+
+
+def test_sets_are_asked_for_by_name() -> None:
+    problem = build("double_integrator:N=4,Xf=invariant,initial=feasible")
+    terminal = positively_invariant(build("double_integrator:N=4"))
+    assert problem.Xf is not None
+    assert problem.initial is not None
+    np.testing.assert_array_equal(problem.Xf.G, terminal.G)
+    np.testing.assert_array_equal(problem.initial.h, feasible_set(problem).h)
+    assert build("double_integrator:initial=invariant").initial_set.volume < problem.initial.volume
+    origin = build("double_integrator:N=4,Xf=origin")
+    assert origin.Xf is not None
+    assert origin.Xf.radius == 0
+    control = Online().build(origin)(np.array([[1.0, 0.2], [9.0, 3.0]]))
+    assert control.status.tolist() == [Status.optimal, Status.infeasible]
+    with pytest.raises(ValueError, match="initial must be one of feasible, invariant, control_invariant"):
+        SystemSpec.parse("triangular:initial=feasable")
 
 
 @given(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from awkward_problems import awkward_problem
-from generators import asymmetric, scalar
+from generators import asymmetric, scalar, to_the_origin
 
 from mpc import catalogue
 from mpc.arrays import Array
@@ -25,6 +25,7 @@ PROBLEMS = {
     "cart_pole": catalogue.cart_pole(N=3),
     "afti16": catalogue.afti16(N=3),
     "asymmetric": asymmetric(),
+    "to_the_origin": to_the_origin(catalogue.double_integrator(N=4)),
     "mixed": awkward_problem(2, 2, 4, 5, ["mixed", "terminal"]),
     "repeated": awkward_problem(3, 1, 4, 6, ["repeated", "redundant"]),
 }

@@ -15,7 +15,6 @@ from mpc.neighbours import neighbours
 from mpc.online import OnlineExpert, Plan
 from mpc.partition import NoPartition, Partition, partition
 from mpc.polytope import Polytope
-from mpc.prepared import prepare
 from mpc.problem import ControlProblem
 from mpc.status import Status
 from mpc.system import LinearSystem
@@ -62,7 +61,7 @@ def test_the_same_bits_inside_regions_and_at_their_facets(name):
 
 def test_a_walk_ends_where_looking_through_the_leaf_does():
     regions = partition(PROBLEMS["cart_pole"])
-    atlas, x = chart(regions, regions.ready), states(regions, 4000)
+    atlas, x = chart(regions), states(regions, 4000)
     assert (atlas.start >= 0).any()
     walked, looked = np.empty(len(x), np.int64), np.empty(len(x), np.int64)
     regions_of(x, atlas.arrays, walked)
@@ -172,7 +171,7 @@ def test_what_has_too_many_regions_is_refused_only_where_lookup_is_asked_for():
 
 def test_an_atlas_pickles_and_tells_what_it_costs():
     problem = PROBLEMS["double_integrator"]
-    atlas = chart(partition(problem), prepare(problem))
+    atlas = chart(partition(problem))
     copy = pickle.loads(pickle.dumps(atlas))
     assert len(copy) == len(atlas) == 117
     assert copy.depth == atlas.depth <= 8

@@ -8,7 +8,7 @@ import pytest
 from awkward_problems import EXTRAS, awkward_problem
 
 from mpc import catalogue
-from mpc.condense import condense
+from mpc.condense import condense, least_distance
 from mpc.online import OnlineExpert
 from mpc.partition import Partition, partition
 from mpc.polytope import Polytope, inscribed_ball
@@ -204,7 +204,7 @@ def awkward(seed: int) -> ControlProblem:
 @pytest.mark.parametrize("seed", range(6))
 def test_awkward_problems_are_covered_once(seed):
     problem = awkward(seed)
-    low, high = feasible_box(problem)
+    low, high = feasible_box(problem, least_distance(problem))
     covered_once(problem, Polytope.box(np.maximum(low, -10.0), np.minimum(high, 10.0)))
 
 
@@ -212,7 +212,7 @@ def test_awkward_problems_are_covered_once(seed):
 @pytest.mark.parametrize("seed", range(6, 100))
 def test_many_awkward_problems_are_covered_once(seed):
     problem = awkward(seed)
-    low, high = feasible_box(problem)
+    low, high = feasible_box(problem, least_distance(problem))
     covered_once(problem, Polytope.box(np.maximum(low, -10.0), np.minimum(high, 10.0)))
 
 

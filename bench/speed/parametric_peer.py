@@ -16,7 +16,7 @@ import numpy as np
 
 from mpc.arrays import Array
 from mpc.catalogue import SystemSpec
-from mpc.condense import condense
+from mpc.condense import condense, least_distance
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem
 from mpc.walk import domain
@@ -66,9 +66,9 @@ def timed(text: str, algorithm: str, most: float) -> Listed:
 
 def main(text: str, algorithm: str) -> None:
     small = SystemSpec.parse("double_integrator:N=1").build()
-    listed(small, domain(small), algorithm)  # it compiles at first use
+    listed(small, domain(small, least_distance(small)), algorithm)  # it compiles at first use
     problem = SystemSpec.parse(text).build()
-    within, start = domain(problem), time.perf_counter()
+    within, start = domain(problem, least_distance(problem)), time.perf_counter()
     solution = listed(problem, within, algorithm)
     seconds = time.perf_counter() - start
     print(json.dumps({"regions": len(solution.critical_regions), "seconds": seconds}))

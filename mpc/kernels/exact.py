@@ -23,7 +23,17 @@ from mpc.kernels.pieces import (
     solve_upper,
 )
 from mpc.kernels.plant import PLANT, finite, follow
-from mpc.kernels.proposals import ALONE, NO_PLAN, UNDECIDED, VALID, collect, place_slabs, rounds, single_steps
+from mpc.kernels.proposals import (
+    ALONE,
+    LEAST_PIVOT,
+    NO_PLAN,
+    UNDECIDED,
+    VALID,
+    collect,
+    place_slabs,
+    rounds,
+    single_steps,
+)
 
 INVALID = -5
 BY_ROUNDS, BY_STEPS, BY_CARE, BY_LOOKUP = 1, 2, 3, 4  # how a state was settled
@@ -108,6 +118,25 @@ def _collect(working, q, slab, sign, side, order):
 
 
 @part
+def _complete(gram, low, high, side, order, q, R, least):
+    """Let all equalities join that do not depend on the set: (size, smallest squared pivot) of the set.
+
+    They hold where their multiplier is zero too, and so belong to the law there.
+    """
+    joined = False
+    for i in range(side.shape[0]):
+        if low[i] == high[i] and side[i] == 0:
+            side[i], joined = 1, True
+            count = collect(side, order)
+            if count < 0 or not factorise(gram, order, count, R) > LEAST_PIVOT:
+                side[i] = 0
+    if not joined:
+        return q, least
+    count = collect(side, order)
+    return count, factorise(gram, order, count, R)
+
+
+@part
 def _at_upper(M, upper, place, z):
     """``z_U = -sum upper_i m_i`` over the softened rows that give way; returns whether there are any.
 
@@ -185,6 +214,9 @@ def label_states(
     steps, A, B, disturbance, bound_of_states = plant
     facets, facet_bounds, first, margins, normals, offsets, child, leaf, listed, begun, across = atlas[:11]
     sides, pieces, Ys, laws, shifts, curvatures = atlas[11:]
+    equalities = False
+    for i in range(gram.shape[0]):
+        equalities = equalities or low[i] == high[i]
     s, following = start, start + steps
     while s < stop:
         if not finite(x, s):
@@ -239,6 +271,8 @@ def label_states(
                 least = factorise(gram, order, q, R) if gram.shape[0] else 0.0
         iterations[s] = used
         if outcome == OPTIMAL and not labelled:
+            if equalities and not softened:
+                q, least = _complete(gram, low, high, side, order, q, R, least)
             well = least >= WELL_APART
             for k in range(q):
                 i = order[k]
@@ -274,6 +308,9 @@ def label_states(
             if multipliers.shape[1]:
                 for i in range(c):
                     multipliers[s, i] = upper[i] if careful and place[i] == UPPER else 0.0
+                for k in range(q):
+                    if low[order[k]] == high[order[k]] and not softened:
+                        side[order[k]] = 1 if nu[k] <= 0.0 else -1
                 for i in range(c):
                     if side[slab[i]] == sign[i]:
                         active[s, i] = True

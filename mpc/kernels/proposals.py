@@ -105,7 +105,7 @@ def rounds(gram, targets, low, high, tolerance, limit, side, order, R, y, nu, t)
             if not multiplier > 0.0:
                 side[i] = 2  # to be released below
             clear = clear and multiplier > MARGIN * widest / least
-            clear = clear and high[i] - low[i] > MARGIN * widest
+            clear = clear and (high[i] == low[i] or high[i] - low[i] > MARGIN * widest)
         margin = MARGIN * widest / np.sqrt(least)
         for i in range(side.shape[0]):
             over, under = t[i] - high[i], low[i] - t[i]

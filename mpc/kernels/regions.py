@@ -91,10 +91,10 @@ def _half_spaces(side, gram, ET, low, high, nudge, G, h, order, q, least, nu, A,
         widest = max(widest, tolerance[order[k]])
     for k in range(q):
         i = order[k]
-        if not high[i] - low[i] > MARGIN * widest:
-            keep_off = np.inf  # both bounds are met at once, so either may be the active one
         if low[i] == high[i]:
             continue
+        if not high[i] - low[i] > MARGIN * widest:
+            keep_off = np.inf  # both bounds are met at once, so either may be the active one
         sign, size = 1.0 if side[i] > 0 else -1.0, 1e-300
         for a in range(n):
             row[a] = sign * nu[k, a]
