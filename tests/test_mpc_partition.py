@@ -116,8 +116,8 @@ def tondel() -> ControlProblem:
 
 
 def without_room() -> ControlProblem:
-    """Two opposite rows that meet: one input for every state, and no plan with room on both sides."""
-    return parametric([[1.0], [-1.0]], [[1, 1], [-1, -1]], [0.0, 0.0])
+    """Two rows that meet, not opposite to the bit: one input a state, no plan with room on both sides."""
+    return parametric([[1.0], [-3.0]], [[1, 1], [-3, -3]], [0.0, 0.0])
 
 
 def by_enumeration(problem: ControlProblem, within: Polytope) -> int:
@@ -192,6 +192,14 @@ def test_a_facet_where_several_rows_end_hides_no_region():
 def test_a_problem_without_room_has_no_regions_and_says_so():
     with pytest.raises(NoPartition, match="no state in within has a plan with room on all sides"):
         partition(without_room(), Polytope.box([-1, -1], [1, 1]))
+
+
+def test_two_opposite_rows_that_meet_are_an_equality_with_one_region():
+    regions = partition(
+        parametric([[1.0], [-1.0]], [[1, 1], [-1, -1]], [0.0, 0.0]), Polytope.box([-1, -1], [1, 1])
+    )
+    assert len(regions) == 1
+    np.testing.assert_allclose(regions[0].K, [[1.0, 1.0]], atol=1e-12)
 
 
 def awkward(seed: int) -> ControlProblem:
