@@ -13,6 +13,7 @@ from imitation.learners.configs import LearnerConfig
 from imitation.losses import loss_function
 from imitation.objective import cloning_objective
 from imitation.optim.contract import Params, Rule, require_offers
+from imitation.optim.draws import drawn
 from imitation.optim.flat import FlatObjective, Layout
 from imitation.optim.schedules import factor
 from imitation.policies.contract import Tensors
@@ -176,7 +177,11 @@ class _Run:
         rule, steps, lr = self.rule, self.steps, self.learner.optimizer.lr
         layout = Layout.of(self.params) if rule.elementwise else None
         params = layout.pack(self.params) if layout else self.params
-        state = rule.init(params, {})
+        seeds = [integer_seed("draws", one.rep) for one in self.members]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        dtype = self.x.dtype
+        state = rule.init(params, drawn(rule.asks_first(params), generators, dtype))
+        asked_draws = rule.asks(params)
         marks = [ceil(steps * (i + 1) / _POINTS) for i in range(_POINTS)]
         losses = np.zeros((len(self.members), steps))
         seen: dict[int, dict[str, np.ndarray]] = {}
@@ -185,7 +190,8 @@ class _Run:
             if not step:
                 require_offers(rule, asked)
             rate = lr * factor(self.learner.schedule, step, steps)
-            params, state, info = rule.update(state, params, asked, rate, {})
+            draws = drawn(asked_draws, generators, dtype)
+            params, state, info = rule.update(state, params, asked, rate, draws)
             losses[:, step] = info["loss"]
             if step + 1 in marks:
                 deployed = self._deployed(layout, state, params)

@@ -8,62 +8,19 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from optim_problems import STEPS, Bowls, run, start
 from torch import nn
 
 from imitation.optim import AdamW, Foreign
-from imitation.optim.contract import require_offers
-from imitation.optim.flat import FlatObjective, Layout
+from imitation.optim.contract import Rule, require_offers
 from imitation.optim.foreign import ForeignRule
-from imitation.optim.reference import adamw
+from imitation.optim.reference.adam import adamw
 from imitation.optim.schedules import constant, cosine, factor
 from imitation.optim.state import bytes_of, plain, restored
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
-STEPS = 100
 CONFIG = AdamW(lr=1e-2, weight_decay=1e-2)
-
-
-class Bowls:
-    """A different badly scaled quartic for each member: sum of h (w - c)^2 / 2 + (w - c)^4 / 4."""
-
-    offers = frozenset({"grad"})
-
-    def __init__(self, members):
-        draws = [torch.Generator().manual_seed(k) for k in members]
-        self.h = torch.stack([10 ** (2 * torch.rand(7, generator=g, dtype=torch.float64) - 1) for g in draws])
-        self.c = torch.stack([torch.randn(7, generator=g, dtype=torch.float64) for g in draws])
-
-    def flat_grad(self, w):
-        d = w - self.c
-        return self.h * d + d**3
-
-    def loss_and_grad(self, params):
-        w = torch.cat([p.flatten(1) for p in params.values()], 1)
-        d = w - self.c
-        g = self.flat_grad(w)
-        return (self.h * d**2 / 2 + d**4 / 4).sum(1), {"a": g[:, :6].view(-1, 2, 3), "b": g[:, 6:]}
-
-
-def start(members):
-    draws = [torch.Generator().manual_seed(100 + k) for k in members]
-    w = torch.stack([torch.randn(7, generator=g, dtype=torch.float64) for g in draws])
-    return {"a": w[:, :6].reshape(-1, 2, 3), "b": w[:, 6:]}
-
-
-def run(config, members, steps=STEPS, lr=None, flat=False):
-    """Weights (steps, K, 7) of the rule over a population of bowls."""
-    objective, params, rule = Bowls(members), start(members), config.rule()
-    layout = Layout.of(params)
-    if flat:
-        objective, params = FlatObjective(objective, layout), layout.pack(params)
-    state, path = rule.init(params, {}), []
-    for _ in range(steps):
-        params, state, info = rule.update(state, params, objective, config.lr if lr is None else lr, {})
-        assert info["loss"].shape == (len(members),)
-        named = layout.views(params) if flat else params
-        path.append(torch.cat([p.flatten(1) for p in named.values()], 1))
-    return torch.stack(path)
 
 
 def twin(member, lr=CONFIG.lr):
@@ -78,7 +35,7 @@ def twin(member, lr=CONFIG.lr):
         eps=c.eps,
         weight_decay=c.weight_decay,
     )
-    return np.stack(list(islice(path, STEPS)))
+    return np.stack([theta for theta, _ in islice(path, STEPS)])
 
 
 def test_adamw_agrees_with_its_twin_step_by_step():
@@ -241,10 +198,10 @@ def test_a_state_of_other_shapes_is_refused():
         restored(CONFIG.rule().init({"a": torch.zeros(1, 4)}, {}), state)
 
 
-class Average:
+class Average(Rule):
     """Gradient descent that deploys the mean of its weights and takes two gradients a step."""
 
-    needs, gradients, vectorises, elementwise = frozenset({"grad"}), 2, True, True
+    gradients = 2
 
     def init(self, params, draws):
         return (0, params)
@@ -383,6 +340,12 @@ def test_schedules():
         [1, (1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2, 0]
     )
     assert cosine(0, 1) == 1
+    assert [factor("linear", s, 4) for s in range(4)] == [1, 0.75, 0.5, 0.25]
+    assert [factor("warmup", s, 100) for s in (0, 1, 4, 5, 99)] == pytest.approx([0.2, 0.4, 1, 1, 1])
+    assert [factor("warmup_stable_decay", s, 100) for s in (0, 4, 79, 80, 90, 99)] == pytest.approx(
+        [0.2, 1, 1, 1, 0.5, 0.05]
+    )
+    assert factor("warmup_stable_decay", 0, 1) == 1
 
 
 def test_configs_import_without_torch():

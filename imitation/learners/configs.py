@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imitation.optim.configs import AdamW, AnyOptimizer
+from imitation.optim.schedules import SCHEDULES, Schedule
 from imitation.policies.configs import Mlp, PolicyConfig
 
 
@@ -27,7 +28,7 @@ class BehaviourCloning:
     """Samples in a minibatch."""
     epochs: int | None = None
     """Passes over the data, without replacement, instead of a fixed number of steps."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     """Factor on the learning rate over the steps."""
     validation: float = 0.1
     """Share of the episodes held out, the last ones, at least one of two or more; 0 for none."""
@@ -42,7 +43,7 @@ class BehaviourCloning:
             raise ValueError(f"validation must be a share in [0, 1), got {self.validation}")
         choices = (
             ("loss", self.loss, ("l2", "l1", "huber")),
-            ("schedule", self.schedule, ("constant", "cosine")),
+            ("schedule", self.schedule, tuple(SCHEDULES)),
             ("dtype", self.dtype, ("float32", "float64")),
         )
         for name, value, allowed in choices:

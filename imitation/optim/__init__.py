@@ -5,6 +5,5 @@
 This package imports nothing else of the project, and torch only when something is built.
 """
 
-from imitation.optim.configs import AdamW, AnyOptimizer, Foreign, OptimizerConfig
-
-__all__ = ["AdamW", "AnyOptimizer", "Foreign", "OptimizerConfig"]
+from imitation.optim.configs import *  # noqa: F403
+from imitation.optim.configs import __all__ as __all__

@@ -2,20 +2,22 @@
 
 m_t = b1 m_{t-1} + (1 - b1) g_t             v_t = b2 v_{t-1} + (1 - b2) g_t^2
 theta_t = (1 - lr wd) theta_{t-1} - lr (m_t / (1 - b1^t)) / (sqrt(v_t / (1 - b2^t)) + eps)
+
+Adam-Rel (arXiv 2412.17113) counts t from the last change of the target and keeps the moments.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from imitation.optim.contract import Objective, Params, per_member
+from imitation.optim.algebra import size, zeros
+from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
 
 
 @dataclass(frozen=True, eq=False)
 class AdamWState:
-    """Steps taken, and the running means of the gradient and of its square."""
+    """Steps counted, and the running means of the gradient and of its square."""
 
     step: int
     mean: Params
@@ -23,30 +25,24 @@ class AdamWState:
 
 
 @dataclass(frozen=True)
-class AdamWRule:
-    """The update rule; the fields are those of ``imitation.optim.AdamW``."""
+class AdamWRule(Rule):
+    """The update rule; the fields are those of ``imitation.optim.AdamW``.
+
+    Args:
+        relative: whether a change of the target restarts the count of steps.
+    """
 
     beta1: float
     beta2: float
     eps: float
     weight_decay: float
+    relative: bool = False
 
-    needs = frozenset({"grad"})
-    gradients = 1
-    vectorises = True
-    elementwise = True
-
-    def init(self, params: Params, draws: Mapping[str, Tensor]) -> AdamWState:
-        zeros = {name: torch.zeros_like(p) for name, p in params.items()}
-        return AdamWState(0, zeros, zeros)
+    def init(self, params: Params, draws: Draws) -> AdamWState:
+        return AdamWState(0, zeros(params), zeros(params))
 
     def update(
-        self,
-        state: AdamWState,
-        params: Params,
-        objective: Objective,
-        lr: float | Tensor,
-        draws: Mapping[str, Tensor],
+        self, state: AdamWState, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, AdamWState, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
         step = state.step + 1
@@ -64,8 +60,8 @@ class AdamWRule:
         direction = torch.div(mean, root, out=root).mul_(rate / (1 - self.beta1**step))
         return (p * (1 - rate * self.weight_decay)).sub_(direction)
 
-    def deployed(self, state: AdamWState, params: Params) -> Params:
-        return params
+    def renewed(self, state: AdamWState) -> AdamWState:
+        return replace(state, step=0) if self.relative else state
 
     def state_bytes(self, params: Params) -> int:
-        return 2 * sum(p.numel() * p.element_size() for p in params.values())
+        return 2 * size(params)

@@ -2,13 +2,13 @@
 
 All tensors carry a leading member axis K: a population of models of one shape, one program (K = 1
 alone). Members never meet: norms, projections and moments are per member. A rule draws no random
-numbers (the driver draws for each member from its own seed and passes the ``draws``), keeps no
-hidden state and never writes to a gradient.
+numbers: it says what it ``asks`` for, and the driver draws that for each member from the member's own
+seed (``imitation.optim.draws``). It keeps no hidden state and never writes to a gradient.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -75,34 +75,66 @@ class GradientObjective:
         )
 
 
-class Rule(Protocol):
-    """A pure update rule over a population.
+@dataclass(frozen=True)
+class Draw:
+    """Random numbers that a rule asks for: independent, of one shape for each member.
 
-    ``vectorises``: takes K > 1. ``elementwise``: weight by weight, so that the driver may pass one flat
-    ``(K, P)`` buffer instead of many tensors. ``needs``: what it asks of the objective beside its own
-    arithmetic. ``gradients``: calls of ``loss_and_grad`` in one step.
+    Args:
+        law: 'uniform' on [0, 1), 'normal', 'exponential' (mean 1), or 'integer' in 0 .. high - 1.
+        shape: without the member axis.
+    """
+
+    law: Literal["uniform", "normal", "exponential", "integer"]
+    shape: tuple[int, ...] = ()
+    high: int = 0
+
+
+Draws = Mapping[str, Tensor]
+"""The numbers asked for by name, each ``(K, *shape)``."""
+
+
+class Rule(Protocol):
+    """A pure update rule over a population; the defaults are those of a plain rule.
+
+    The first gradient of a step is taken at ``params``, so that a rule of one gradient a step works with
+    gradients that are there already. A wrapper holds its base as the field ``base`` and calls its ``update``
+    with another objective or at another point.
     """
 
     @property
-    def needs(self) -> frozenset[str]: ...
-    @property
-    def gradients(self) -> int: ...
-    @property
-    def vectorises(self) -> bool: ...
-    @property
-    def elementwise(self) -> bool: ...
+    def needs(self) -> frozenset[str]:
+        """What it asks of the objective: some of 'grad', 'hvp', 'ggn', 'sample_grad'."""
+        return frozenset({"grad"})
 
-    def init(self, params: Params, draws: Mapping[str, Tensor]) -> Any:
+    @property
+    def gradients(self) -> int:
+        """Calls of ``loss_and_grad`` in one step."""
+        return 1
+
+    @property
+    def vectorises(self) -> bool:
+        """Whether it takes K > 1."""
+        return True
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether one flat ``(K, P)`` buffer may stand for the named tensors: shapes do not matter to it."""
+        return True
+
+    def asks(self, params: Params) -> dict[str, Draw]:
+        """The draws that each ``update`` takes."""
+        return {}
+
+    def asks_first(self, params: Params) -> dict[str, Draw]:
+        """The draws that ``init`` takes."""
+        return {}
+
+    def init(self, params: Params, draws: Draws) -> Any:
         """The state before the first step."""
         ...
 
     def update(
-        self,
-        state: Any,
-        params: Params,
-        objective: Objective,
-        lr: float | Tensor,
-        draws: Mapping[str, Tensor],
+        self, state: Any, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, Any, dict[str, Tensor]]:
         """New weights, new state, diagnostics; ``lr`` is one rate or one for each member ``(K,)``.
 
@@ -112,7 +144,11 @@ class Rule(Protocol):
 
     def deployed(self, state: Any, params: Params) -> Params:
         """The weights to use; ``params`` itself where they are the ones that are trained."""
-        ...
+        return params
+
+    def renewed(self, state: Any) -> Any:
+        """The state after the target has changed, as it does between rounds of DAgger."""
+        return state
 
     def state_bytes(self, params: Params) -> int:
         """Bytes of the tensors that the state holds."""

@@ -1,13 +1,12 @@
 """Any ``torch.optim.Optimizer`` class behind the interface of a rule, one model at a time."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from imitation.optim.contract import Objective, Params
+from imitation.optim.contract import Draws, Objective, Params, Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +19,7 @@ class ForeignState:
 
 
 @dataclass(frozen=True)
-class ForeignRule:
+class ForeignRule(Rule):
     """Runs ``cls(params, **arguments).step(closure)``; ``lr`` multiplies the rates of its groups.
 
     Unlike the suite's rules it is not pure: the optimizer object in the state changes as it steps.
@@ -31,12 +30,15 @@ class ForeignRule:
     cls: type
     arguments: tuple[tuple[str, Any], ...] = ()
 
-    needs = frozenset({"grad"})
-    gradients = 1
-    vectorises = False
-    elementwise = False
+    @property
+    def vectorises(self) -> bool:
+        return False
 
-    def init(self, params: Params, draws: Mapping[str, Tensor]) -> ForeignState:
+    @property
+    def elementwise(self) -> bool:
+        return False
+
+    def init(self, params: Params, draws: Draws) -> ForeignState:
         members = {p.shape[0] for p in params.values()}
         if members != {1}:
             raise ValueError(
@@ -56,7 +58,7 @@ class ForeignRule:
         params: Params,
         objective: Objective,
         lr: float | Tensor,
-        draws: Mapping[str, Tensor],
+        draws: Draws,
     ) -> tuple[Params, ForeignState, dict[str, Tensor]]:
         losses: list[Tensor] = []
         for group, rate in zip(state.optimizer.param_groups, state.rates, strict=True):

@@ -1,12 +1,13 @@
 """A ``torch.optim.Optimizer`` over any update rule, for the parameters of one model."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from imitation.optim.contract import GradientObjective, Objective, Params, Rule, require_offers
+from imitation.optim.contract import Draw, Draws, GradientObjective, Objective, Params, Rule, require_offers
+from imitation.optim.draws import drawn
 from imitation.optim.state import plain, restored
 
 
@@ -24,13 +25,19 @@ class TorchFace(torch.optim.Optimizer):
         rule: the update rule.
         lr: learning rate.
         objective: for rules that need more than gradients.
+        seed: of the random numbers that the rule asks for; where they stand is part of ``state_dict``.
 
     Raises:
         ValueError: for several parameter groups, or a rule whose needs the objective does not meet.
     """
 
     def __init__(
-        self, params: "Iterable[Any]", rule: Rule, lr: float, objective: Objective | None = None
+        self,
+        params: "Iterable[Any]",
+        rule: Rule,
+        lr: float,
+        objective: Objective | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__(params, {"lr": lr})
         if len(self.param_groups) != 1:
@@ -39,6 +46,7 @@ class TorchFace(torch.optim.Optimizer):
             )
         self._rule = rule
         self._objective = objective
+        self._generator = torch.Generator().manual_seed(seed)
         self._progress: Any = None
         self._trained: Params | None = None
         if objective is not None:
@@ -58,6 +66,15 @@ class TorchFace(torch.optim.Optimizer):
     def _weights(self) -> Params:
         return {name: p.detach().clone()[None] for name, p in self._named.items()}
 
+    def _drawn(self, asked: Mapping[str, Draw]) -> Draws:
+        first = next(iter(self._named.values()))
+        return drawn(asked, [self._generator], first.dtype)
+
+    def renew(self) -> None:
+        """Say that the target has changed, as it does between rounds of DAgger."""
+        if self._progress is not None:
+            self._progress = self._rule.renewed(self._progress)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """One step of the rule; the loss at its first gradient where there is a closure."""
@@ -65,10 +82,11 @@ class TorchFace(torch.optim.Optimizer):
             raise ValueError("the model holds the deployed weights; call train() on the optimizer first")
         weights = self._weights()
         if self._progress is None:
-            self._progress = self._rule.init(weights, {})
+            self._progress = self._rule.init(weights, self._drawn(self._rule.asks_first(weights)))
         objective = self._objective or model_objective(self._named, closure)
         lr = self.param_groups[0]["lr"]
-        weights, self._progress, info = self._rule.update(self._progress, weights, objective, lr, {})
+        draws = self._drawn(self._rule.asks(weights))
+        weights, self._progress, info = self._rule.update(self._progress, weights, objective, lr, draws)
         _write(self._named, weights)
         return None if closure is None and self._objective is None else info["loss"][0]
 
@@ -94,13 +112,19 @@ class TorchFace(torch.optim.Optimizer):
             raise ValueError("the model holds the deployed weights; call train() before state_dict()")
         if self._progress is not None:
             self.state["rule"] = plain(self._progress)  # type: ignore[index]
+            self.state["draws"] = self._generator.get_state()  # type: ignore[index]
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from ``state_dict``: the next steps are the same bits as without the round trip."""
         super().load_state_dict(state_dict)
         record = self.state.get("rule")  # type: ignore[call-overload]
-        self._progress = None if record is None else restored(self._rule.init(self._weights(), {}), record)
+        self._progress = None
+        if record is not None:
+            weights = self._weights()
+            fresh = self._rule.init(weights, self._drawn(self._rule.asks_first(weights)))
+            self._progress = restored(fresh, record)
+            self._generator.set_state(self.state["draws"])  # type: ignore[index]
 
 
 def model_objective(named: Params, closure: Callable[[], Any] | None) -> GradientObjective:

@@ -1,7 +1,4 @@
-"""Configs of the optimizers: frozen, without torch, so that ``--help`` is quick.
-
-Adding a rule adds one class here, one member of the union and one module beside this one.
-"""
+"""The config of a ``torch.optim.Optimizer`` class that is not of the suite."""
 
 import hashlib
 import inspect
@@ -13,45 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from imitation.optim.contract import Objective, Rule
+    from imitation.optim.contract import Objective
     from imitation.optim.foreign import ForeignRule
-
-
-@dataclass(frozen=True)
-class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101, algorithm 2)."""
-
-    lr: float = 3e-4
-    """Learning rate: about the largest change of a weight in one step."""
-    beta1: float = 0.9
-    """Discount of the gradient's running mean, in [0, 1)."""
-    beta2: float = 0.999
-    """Discount of the squared gradient's running mean, in [0, 1)."""
-    eps: float = 1e-8
-    """Added to the root of the second moment, in the units of a gradient."""
-    weight_decay: float = 1e-3
-    """Decoupled decay: each step multiplies the weights by 1 - lr * weight_decay."""
-
-    def __post_init__(self) -> None:
-        _require("lr", self.lr, self.lr > 0, "must be positive")
-        _require("beta1", self.beta1, 0 <= self.beta1 < 1, "must lie in [0, 1)")
-        _require("beta2", self.beta2, 0 <= self.beta2 < 1, "must lie in [0, 1)")
-        _require("eps", self.eps, self.eps >= 0, "must not be negative")
-        _require("weight_decay", self.weight_decay, self.weight_decay >= 0, "must not be negative")
-
-    def rule(self) -> "Rule":
-        """The update rule on tensors with a leading member axis."""
-        from imitation.optim.adamw import AdamWRule
-
-        return AdamWRule(self.beta1, self.beta2, self.eps, self.weight_decay)
-
-    def build(
-        self, params: "Iterable[torch.Tensor]", objective: "Objective | None" = None
-    ) -> "torch.optim.Optimizer":
-        """The same rule as a ``torch.optim.Optimizer`` over the parameters of one model."""
-        from imitation.optim.torch_face import TorchFace
-
-        return TorchFace(params, self.rule(), self.lr, objective)
 
 
 @dataclass(frozen=True)
@@ -99,9 +59,9 @@ class Foreign:
         return ForeignRule(self.cls, self.arguments)
 
     def build(
-        self, params: "Iterable[torch.Tensor]", objective: "Objective | None" = None
+        self, params: "Iterable[torch.Tensor]", objective: "Objective | None" = None, seed: int = 0
     ) -> "torch.optim.Optimizer":
-        """``cls(params, **arguments)``; an objective is not used."""
+        """``cls(params, **arguments)``; objective and seed are not used."""
         return self.cls(params, **dict(self.arguments))
 
     def record(self) -> dict[str, Any]:
@@ -113,20 +73,6 @@ class Foreign:
             **_provenance(self.cls),
             "arguments": {name: _canonical(name, value) for name, value in self.arguments},
         }
-
-
-OptimizerConfig = AdamW
-"""The suite: what the command line offers."""
-
-if TYPE_CHECKING:
-    AnyOptimizer = OptimizerConfig | Foreign
-else:
-    AnyOptimizer = OptimizerConfig  # the command line reads annotations at run time: the suite only
-
-
-def _require(name: str, value: float, holds: bool, what: str) -> None:
-    if not holds:
-        raise ValueError(f"{name} {what}, got {value}")
 
 
 def _provenance(cls: type) -> dict[str, str]:

@@ -1,0 +1,53 @@
+"""Named tensors with a member axis as vectors, one for each member."""
+
+import torch
+from torch import Tensor
+
+from imitation.optim.contract import Params, per_member
+
+Scalar = float | Tensor
+"""One number, or one a member ``(K,)``."""
+
+
+def zeros(params: Params) -> Params:
+    return {name: torch.zeros_like(p) for name, p in params.items()}
+
+
+def plus(a: Params, scale: Scalar, b: Params) -> Params:
+    """``a + scale b``."""
+    return {name: p + per_member(scale, p) * b[name] for name, p in a.items()}
+
+
+def times(scale: Scalar, a: Params) -> Params:
+    """``scale a``."""
+    return {name: per_member(scale, p) * p for name, p in a.items()}
+
+
+def minus(a: Params, b: Params) -> Params:
+    """``a - b``."""
+    return {name: p - b[name] for name, p in a.items()}
+
+
+def mixed(a: Params, b: Params, share: Scalar) -> Params:
+    """``(1 - share) a + share b``."""
+    return plus(a, share, minus(b, a))
+
+
+def dot(a: Params, b: Params) -> Tensor:
+    """``<a, b>`` of each member ``(K,)``, a tensor at a time."""
+    return torch.stack([(p * b[name]).flatten(1).sum(dim=1) for name, p in a.items()]).sum(dim=0)
+
+
+def norm(a: Params) -> Tensor:
+    """``||a||`` of each member ``(K,)``."""
+    return dot(a, a).sqrt()
+
+
+def over(a: Tensor, b: Tensor) -> Tensor:
+    """``a / b``, with 0/0 = 0."""
+    return torch.where(b == 0, torch.zeros_like(a), a / torch.where(b == 0, torch.ones_like(b), b))
+
+
+def size(params: Params) -> int:
+    """Bytes of one copy of the weights."""
+    return sum(p.numel() * p.element_size() for p in params.values())

@@ -1,0 +1,55 @@
+"""Configs of the optimizers: frozen, without torch, so that ``--help`` is quick.
+
+Adding a rule adds one class here, one member of ``SUITE`` and one module beside this package.
+"""
+
+from typing import TYPE_CHECKING
+
+from imitation.optim.configs.adam import Adafactor, Adam, AdamMini, AdamW, SlimAdam, Sm3
+from imitation.optim.configs.config import Config
+from imitation.optim.configs.foreign import Foreign
+from imitation.optim.configs.online import ClippedAdam, Ftrl
+from imitation.optim.configs.plain import Lion, Muon, Sgd, SignSgd
+from imitation.optim.configs.wrappers import Clipped, Ema, Sam, ScheduleFree
+
+PLAIN = AdamW, Adam, Sgd, SignSgd, Lion, AdamMini, SlimAdam, Adafactor, Sm3, Muon, ClippedAdam, Ftrl
+"""Rules of their own."""
+WRAPPERS = ScheduleFree, Ema, Sam, Clipped
+"""Rules that are made of another rule, their ``base``."""
+SUITE = *PLAIN, *WRAPPERS
+
+OptimizerConfig = (
+    AdamW | Adam | Sgd | SignSgd | Lion | AdamMini | SlimAdam | Adafactor | Sm3 | Muon | ClippedAdam | Ftrl
+)
+"""What the command line offers."""
+
+if TYPE_CHECKING:
+    AnyOptimizer = Config | Foreign
+else:
+    AnyOptimizer = OptimizerConfig  # the command line reads annotations at run time: the suite only
+
+__all__ = [
+    "PLAIN",
+    "SUITE",
+    "WRAPPERS",
+    "Adafactor",
+    "Adam",
+    "AdamMini",
+    "AdamW",
+    "AnyOptimizer",
+    "Clipped",
+    "ClippedAdam",
+    "Config",
+    "Ema",
+    "Foreign",
+    "Ftrl",
+    "Lion",
+    "Muon",
+    "OptimizerConfig",
+    "Sam",
+    "ScheduleFree",
+    "Sgd",
+    "SignSgd",
+    "SlimAdam",
+    "Sm3",
+]

@@ -1,0 +1,113 @@
+"""Configs of SGD, sign-SGD, Lion and Muon."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from imitation.optim.configs.adam import AdamW
+from imitation.optim.configs.config import Buildable, discounts, not_negative, one_of, positive
+
+if TYPE_CHECKING:
+    from imitation.optim.muon import MuonRule
+    from imitation.optim.plain import LionRule, SgdRule, SignRule
+
+
+@dataclass(frozen=True)
+class Sgd(Buildable):
+    """Stochastic gradient descent with (Nesterov's) momentum, as ``torch.optim.SGD``."""
+
+    lr: float = 1e-2
+    """Learning rate, in weights per gradient."""
+    momentum: float = 0.0
+    """Discount of the running sum of gradients, in [0, 1); 0 stores none."""
+    nesterov: bool = False
+    """Whether the gradient counts once more in the step; needs momentum."""
+    weight_decay: float = 0.0
+    """Coefficient of the weights in the gradient."""
+
+    def __post_init__(self) -> None:
+        positive(lr=self.lr)
+        discounts(momentum=self.momentum)
+        not_negative(weight_decay=self.weight_decay)
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs momentum > 0, got momentum=0")
+
+    def rule(self) -> "SgdRule":
+        from imitation.optim.plain import SgdRule
+
+        return SgdRule(self.momentum, self.nesterov, self.weight_decay)
+
+
+@dataclass(frozen=True)
+class SignSgd(Buildable):
+    """The sign of the gradient, or of its running mean (Bernstein et al., arXiv 1802.04434)."""
+
+    lr: float = 1e-3
+    """Learning rate: the change of a weight in one step."""
+    momentum: float = 0.9
+    """Discount of the gradient's running mean, in [0, 1); 0 stores none."""
+    weight_decay: float = 0.0
+    """Decoupled decay, times the learning rate, each step."""
+
+    def __post_init__(self) -> None:
+        positive(lr=self.lr)
+        discounts(momentum=self.momentum)
+        not_negative(weight_decay=self.weight_decay)
+
+    def rule(self) -> "SignRule":
+        from imitation.optim.plain import SignRule
+
+        return SignRule(self.momentum, self.weight_decay)
+
+
+@dataclass(frozen=True)
+class Lion(Buildable):
+    """The sign of a running mean that looks one step ahead (Chen et al., arXiv 2302.06675)."""
+
+    lr: float = 1e-4
+    """Learning rate: the change of a weight in one step."""
+    beta1: float = 0.9
+    """Discount of the mean that is stepped along, in [0, 1)."""
+    beta2: float = 0.99
+    """Discount of the mean that is kept, in [0, 1)."""
+    weight_decay: float = 0.0
+    """Decoupled decay, times the learning rate, each step."""
+
+    def __post_init__(self) -> None:
+        positive(lr=self.lr)
+        discounts(beta1=self.beta1, beta2=self.beta2)
+        not_negative(weight_decay=self.weight_decay)
+
+    def rule(self) -> "LionRule":
+        from imitation.optim.plain import LionRule
+
+        return LionRule(self.beta1, self.beta2, self.weight_decay)
+
+
+@dataclass(frozen=True)
+class Muon(Buildable):
+    """Momentum with orthogonalised matrices; what is no matrix goes by AdamW (Jordan et al., 2024)."""
+
+    lr: float = 2e-2
+    """Learning rate of the matrices."""
+    momentum: float = 0.95
+    """Discount of the gradient's running mean, in [0, 1)."""
+    nesterov: bool = True
+    """Whether the gradient is mixed into the mean once more."""
+    weight_decay: float = 0.0
+    """Decoupled decay of the matrices, times the learning rate, each step."""
+    scale: Literal["shape", "rms"] = "shape"
+    """Of a step: sqrt(max(1, rows/columns)), or 0.2 sqrt(max(rows, columns)) for the size of AdamW's."""
+    rest: AdamW = field(default_factory=AdamW)
+    """For all that is no matrix; a schedule acts on both rates alike."""
+
+    def __post_init__(self) -> None:
+        positive(lr=self.lr)
+        discounts(momentum=self.momentum)
+        not_negative(weight_decay=self.weight_decay)
+        one_of("scale", self.scale, ("shape", "rms"))
+
+    def rule(self) -> "MuonRule":
+        from imitation.optim.muon import MuonRule
+
+        rest, rate = self.rest.rule(), self.rest.lr / self.lr
+        return MuonRule(self.momentum, self.nesterov, self.weight_decay, self.scale, rest, rate)

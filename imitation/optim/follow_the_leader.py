@@ -1,0 +1,83 @@
+"""Discounted follow-the-regularised-leader: Adam as an online learner of its updates.
+
+With ``m = sum_s b^(t-s) g_s`` and ``v = sum_s b^(2(t-s)) g_s^2``: ``z = -clip_R(D m / sqrt(v))`` and
+``x = x + a z`` (Ahn, Cutkosky, "Adam with model exponential moving average is effective for nonconvex
+optimization", arXiv 2405.18199; Ahn, Zhang, Kook, Dai, "Understanding Adam optimizer via online learning of
+updates: Adam is FTRL in disguise", arXiv 2402.01567). The rate is D.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from imitation.optim.algebra import Scalar, dot, norm, over, plus, size, zeros
+from imitation.optim.contract import Draw, Draws, Objective, Params, Rule, per_member
+
+
+@dataclass(frozen=True, eq=False)
+class LeaderState:
+    """Discounted sums of gradients, and of squares: of each weight, or by norm of each member ``(K,)``."""
+
+    total: Params
+    square: Params
+
+
+@dataclass(frozen=True)
+class LeaderRule(Rule):
+    """Args:
+    discount: b.
+    clip: R in parts of D; infinite for b-FTRL, which does not clip.
+    by: whether weights are learned one by one, or all together by their norm.
+    random: whether a is drawn from Exp(1) at each step, else 1.
+
+    ``info["clipped"]`` is the share of weights (by norm: of members) that were clipped ``(K,)``.
+    """
+
+    discount: float
+    clip: float
+    by: Literal["weight", "norm"]
+    random: bool
+
+    def asks(self, params: Params) -> dict[str, Draw]:
+        return {"scale": Draw("exponential")} if self.random else {}
+
+    def init(self, params: Params, draws: Draws) -> LeaderState:
+        if self.by == "weight":
+            return LeaderState(zeros(params), zeros(params))
+        first = next(iter(params.values()))
+        return LeaderState(zeros(params), {"norm": first.new_zeros(first.shape[0])})
+
+    def update(
+        self, state: LeaderState, params: Params, objective: Objective, lr: Scalar, draws: Draws
+    ) -> tuple[Params, LeaderState, dict[str, Tensor]]:
+        loss, grads = objective.loss_and_grad(params)
+        b = self.discount
+        total = {name: b * state.total[name] + g for name, g in grads.items()}
+        if self.by == "weight":
+            square = {name: b * b * state.square[name] + g * g for name, g in grads.items()}
+            way, clipped = self._by_weight(total, square)
+        else:
+            square = {"norm": b * b * state.square["norm"] + dot(grads, grads)}
+            way, clipped = self._by_norm(total, square["norm"])
+        scale = draws["scale"] * lr if self.random else lr
+        return plus(params, -scale, way), LeaderState(total, square), {"loss": loss, "clipped": clipped}
+
+    def _by_weight(self, total: Params, square: Params) -> tuple[Params, Tensor]:
+        way = {name: over(m, square[name].sqrt()) for name, m in total.items()}
+        beyond = torch.cat([(w.abs() > self.clip).flatten(1) for w in way.values()], dim=1)
+        share = beyond.to(next(iter(way.values())).dtype).mean(dim=1)
+        return {name: w.clamp(-self.clip, self.clip) for name, w in way.items()}, share
+
+    def _by_norm(self, total: Params, square: Tensor) -> tuple[Params, Tensor]:
+        length = over(norm(total), square.sqrt())
+        kept = torch.where(length > self.clip, over(torch.full_like(length, self.clip), length), 1.0)
+        factor = over(kept, square.sqrt())
+        return {name: per_member(factor, m) * m for name, m in total.items()}, (length > self.clip).to(
+            square.dtype
+        )
+
+    def state_bytes(self, params: Params) -> int:
+        first = next(iter(params.values()))
+        return size(params) + (size(params) if self.by == "weight" else first.shape[0] * first.element_size())

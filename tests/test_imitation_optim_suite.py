@@ -1,0 +1,353 @@
+"""Every rule of the suite: its twin step by step, alone and in company, purity, bytes, the torch face."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from optim_problems import STEPS, Bowls, flattened, generators, run, start, steps_of
+from torch import nn
+
+from imitation.optim import (
+    SUITE,
+    Adafactor,
+    Adam,
+    AdamMini,
+    AdamW,
+    Clipped,
+    ClippedAdam,
+    Ema,
+    Ftrl,
+    Lion,
+    Muon,
+    Sam,
+    ScheduleFree,
+    Sgd,
+    SignSgd,
+    SlimAdam,
+    Sm3,
+)
+from imitation.optim.draws import drawn
+from imitation.optim.reference import adam, averaging, online, plain, sharpness
+from imitation.optim.state import bytes_of
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+ADAM = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 1e-2}
+PLAIN_ADAM = {**ADAM, "weight_decay": 0.0}
+SLOW = Sgd(lr=2e-2)
+SLOW_TWIN = {"lr": 2e-2, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+
+
+def places(member, least):
+    """The random interpolations of a member, as its generator gives them."""
+    generator = generators([member])[0]
+    while True:
+        yield least + (1 - least) * float(torch.rand((), generator=generator, dtype=torch.float64))
+
+
+def scales(member):
+    generator = generators([member])[0]
+    while True:
+        yield float(-torch.log1p(-torch.rand((), generator=generator, dtype=torch.float64)))
+
+
+def clipped(gradient, by, most):
+    def bounded(w):
+        g = gradient(w)
+        return g * min(1.0, most / np.linalg.norm(g)) if by == "norm" else np.clip(g, -most, most)
+
+    return bounded
+
+
+WHOLE = {
+    "sgd": (SLOW, lambda w, g, k: plain.sgd(w, g, **SLOW_TWIN)),
+    "momentum": (
+        Sgd(lr=1e-2, momentum=0.9, weight_decay=1e-2),
+        lambda w, g, k: plain.sgd(w, g, lr=1e-2, momentum=0.9, nesterov=False, weight_decay=1e-2),
+    ),
+    "nesterov": (
+        Sgd(lr=1e-2, momentum=0.9, nesterov=True),
+        lambda w, g, k: plain.sgd(w, g, lr=1e-2, momentum=0.9, nesterov=True, weight_decay=0.0),
+    ),
+    "sign": (
+        SignSgd(lr=1e-2, momentum=0.0, weight_decay=1e-2),
+        lambda w, g, k: plain.sign_sgd(w, g, lr=1e-2, momentum=0.0, weight_decay=1e-2),
+    ),
+    "signum": (
+        SignSgd(lr=1e-2),
+        lambda w, g, k: plain.sign_sgd(w, g, lr=1e-2, momentum=0.9, weight_decay=0.0),
+    ),
+    "lion": (
+        Lion(lr=1e-2, weight_decay=1e-2),
+        lambda w, g, k: plain.lion(w, g, lr=1e-2, beta1=0.9, beta2=0.99, weight_decay=1e-2),
+    ),
+    "adamw": (AdamW(**ADAM), lambda w, g, k: adam.adamw(w, g, **ADAM)),
+    "adam": (Adam(lr=1e-2, beta2=0.95), lambda w, g, k: adam.adamw(w, g, **PLAIN_ADAM)),
+    "ftrl": (
+        Ftrl(lr=1e-2, discount=0.9),
+        lambda w, g, k: online.clipped_adam(w, g, D=1e-2, b=0.9, clip=np.inf, by="weight"),
+    ),
+    "clipped adam": (
+        ClippedAdam(lr=1e-2, discount=0.9),
+        lambda w, g, k: online.clipped_adam(w, g, D=1e-2, b=0.9, clip=1.0, by="weight"),
+    ),
+    "clipped adam by norm, random": (
+        ClippedAdam(lr=1e-2, discount=0.9, by="norm", random=True),
+        lambda w, g, k: online.clipped_adam(w, g, D=1e-2, b=0.9, clip=1.0, by="norm", scales=scales(k)),
+    ),
+    "sam": (
+        Sam(SLOW, rho=0.1),
+        lambda w, g, k: sharpness.sam(w, g, lr=2e-2, rho=0.1, normalised=1.0),
+    ),
+    "usam": (
+        Sam(SLOW, rho=0.05, normalised=0.0),
+        lambda w, g, k: sharpness.sam(w, g, lr=2e-2, rho=0.05, normalised=0.0),
+    ),
+    "asam, half normalised": (
+        Sam(SLOW, rho=0.005, normalised=0.5, adaptive=True),
+        lambda w, g, k: sharpness.sam(w, g, lr=2e-2, rho=0.005, normalised=0.5, adaptive=True),
+    ),
+    "clipped by norm": (
+        Clipped(AdamW(**ADAM), most=0.5),
+        lambda w, g, k: adam.adamw(w, clipped(g, "norm", 0.5), **ADAM),
+    ),
+    "clipped by value": (
+        Clipped(SLOW, by="value", most=0.5),
+        lambda w, g, k: plain.sgd(w, clipped(g, "value", 0.5), **SLOW_TWIN),
+    ),
+    "schedule-free sgd": (
+        ScheduleFree(SLOW),
+        lambda w, g, k: averaging.schedule_free(w, g, lr=2e-2, interpolation=0.9, law="polynomial"),
+    ),
+    "schedule-free without interpolation": (
+        ScheduleFree(SLOW, interpolation=0.0, power=1.0),
+        lambda w, g, k: averaging.schedule_free(
+            w, g, lr=2e-2, interpolation=0.0, law="polynomial", power=1.0
+        ),
+    ),
+    "schedule-free adamw": (
+        ScheduleFree(AdamW(lr=1e-2, beta1=0.0, beta2=0.95, weight_decay=1e-2)),
+        lambda w, g, k: averaging.schedule_free(
+            w, g, lr=1e-2, interpolation=0.9, law="polynomial", beta2=0.95, eps=1e-8, weight_decay=1e-2
+        ),
+    ),
+    "schedule-free, refined": (
+        ScheduleFree(SLOW, interpolation=0.8, law="refined", weight=2.0),
+        lambda w, g, k: averaging.schedule_free(w, g, lr=2e-2, interpolation=0.8, law="refined", weight=2.0),
+    ),
+    "schedule-free, random": (
+        ScheduleFree(SLOW, interpolation=0.5, law="constant", weight=0.5, random=True),
+        lambda w, g, k: averaging.schedule_free(
+            w, g, lr=2e-2, interpolation=0.5, law="constant", weight=0.5, places=places(k, 0.5)
+        ),
+    ),
+    **{
+        f"ema, {law}": (
+            Ema(AdamW(**ADAM), law=law, decay=0.9, gamma=3.0),
+            lambda w, g, k, law=law: averaging.ema(
+                w, adam.adamw(w, g, **ADAM), law=law, decay=0.9, gamma=3.0
+            ),
+        )
+        for law in ("constant", "corrected", "polynomial", "power")
+    },
+}
+"""Rules that do not look at shapes: config, and the twin over the flat weights with the member's number."""
+BY_TENSOR = {
+    "adam-mini, outputs": (
+        AdamMini(**ADAM),
+        lambda w, g: adam.shared_adam(w, g, axes=(1,) if w.ndim > 1 else (), **ADAM),
+    ),
+    "adam-mini, tensors": (
+        AdamMini(**ADAM, block="tensor"),
+        lambda w, g: adam.shared_adam(w, g, axes=tuple(range(w.ndim)), **ADAM),
+    ),
+    "slim adam, outputs": (
+        SlimAdam(**ADAM, over="outputs"),
+        lambda w, g: adam.shared_adam(w, g, axes=(0,), **ADAM),
+    ),
+    "adafactor": (
+        Adafactor(lr=1e-2, beta2=0.95),
+        lambda w, g: adam.adafactor(w, g, lr=1e-2, beta2=0.95, eps=1e-30, largest=1.0),
+    ),
+    "sm3": (Sm3(lr=5e-2), lambda w, g: adam.sm3(w, g, lr=5e-2, momentum=0.9)),
+    "sm3 without momentum": (Sm3(lr=5e-2, momentum=0.0), lambda w, g: adam.sm3(w, g, lr=5e-2, momentum=0.0)),
+    **{
+        f"muon, {scale}": (
+            Muon(lr=2e-2, nesterov=nesterov, weight_decay=1e-2, scale=scale, rest=AdamW(**ADAM)),
+            lambda w, g, scale=scale, nesterov=nesterov: (
+                plain.muon(w, g, lr=2e-2, momentum=0.95, nesterov=nesterov, weight_decay=1e-2, scale=scale)
+                if w.ndim > 1
+                else adam.adamw(w, g, **ADAM)
+            ),
+        )
+        for scale, nesterov in (("shape", True), ("rms", False))
+    },
+}
+"""Rules that look at shapes: config, and the twin over one tensor."""
+CASES = {name: config for name, (config, _) in (WHOLE | BY_TENSOR).items()}
+
+
+def agree(ours, theirs, what):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12, err_msg=what)
+
+
+def held(state, field, k):
+    """A field of a state for one member as one row, or None where the rule keeps it elsewhere."""
+    value = getattr(state, field, None)
+    return None if not value else np.concatenate([v[k].flatten().numpy() for v in value.values()])
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_weights_and_state_are_those_of_the_twin_over_a_hundred_steps(name):
+    config, twin = WHOLE[name]
+    members = [4, 1, 3]
+    objective = Bowls(members)
+    begin = flattened(start(members)).numpy()
+
+    def gradient(k):
+        return lambda w: objective.flat_grad(torch.from_numpy(np.tile(w, (3, 1))))[k].numpy()
+
+    paths = [twin(begin[k], gradient(k), members[k]) for k in range(3)]
+    for step, (rule, params, state, _) in enumerate(islice(steps_of(config, members), STEPS)):
+        deployed = flattened(rule.deployed(state, params))
+        for k, path in enumerate(paths):
+            theta, kept = next(path)
+            agree(flattened(params)[k].numpy(), theta, f"weights, step {step}")
+            for field, value in kept.items():
+                ours = deployed[k].numpy() if field == "deployed" else held(state, field, k)
+                if ours is not None:
+                    agree(ours, value, f"{field}, step {step}")
+
+
+@pytest.mark.parametrize("name", BY_TENSOR)
+def test_weights_and_state_of_each_tensor_are_those_of_its_twin(name):
+    config, twin = BY_TENSOR[name]
+    members, begin = [4, 1, 3], start([4, 1, 3])
+    objective = Bowls(members)
+
+    def path(tensor, k):
+        def gradient(w):
+            at = {n: p.clone() for n, p in begin.items()}  # the tensors of a bowl do not meet
+            at[tensor][k] = torch.from_numpy(w)
+            return objective.loss_and_grad(at)[1][tensor][k].numpy()
+
+        return twin(begin[tensor][k].numpy(), gradient)
+
+    paths = {(tensor, k): path(tensor, k) for tensor in begin for k in range(3)}
+    for step, (_, params, state, _) in enumerate(islice(steps_of(config, members), STEPS)):
+        for (tensor, k), twin_path in paths.items():
+            theta, kept = next(twin_path)
+            agree(params[tensor][k].numpy(), theta, f"{tensor}, step {step}")
+            for place, value in kept.items():
+                field, _, axis = place.partition(".")
+                ours = getattr(state, field, {}).get(f"{tensor}.{int(axis) + 1}" if axis else tensor)
+                if ours is not None:
+                    agree(ours[k].numpy(), value, f"{field} of {tensor}, step {step}")
+
+
+def test_every_rule_of_the_suite_has_a_twin():
+    assert {type(config) for config in CASES.values()} == set(SUITE)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_member_in_company_is_the_member_alone(name):
+    alone = run(CASES[name], [3])[:, 0]
+    for order in ([3, 0, 1, 2, 4, 5, 6, 7], [0, 1, 2, 4, 5, 6, 7, 3], [5, 1, 7, 3, 0, 2, 6, 4]):
+        company = run(CASES[name], order)[:, order.index(3)]
+        torch.testing.assert_close(company, alone, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name, config in CASES.items() if config.rule().elementwise])
+def test_one_flat_buffer_does_as_well_as_named_tensors(name):
+    torch.testing.assert_close(
+        run(CASES[name], [3, 5], flat=True), run(CASES[name], [3, 5]), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_rate_for_each_member(name):
+    rates = torch.tensor([1e-2, 3e-3], dtype=torch.float64)
+    both = run(CASES[name], [2, 6], lr=rates, steps=20)
+    for k, member in enumerate((2, 6)):
+        torch.testing.assert_close(
+            both[:, k], run(CASES[name], [member], lr=float(rates[k]), steps=20)[:, 0], rtol=1e-9, atol=1e-12
+        )
+
+
+class Watched(Bowls):
+    """Hands out copies of its gradients, counts them, and sees whether anybody wrote to one."""
+
+    def __init__(self, members):
+        super().__init__(members)
+        self.given = []
+
+    def loss_and_grad(self, params):
+        loss, grads = super().loss_and_grad(params)
+        self.given.append(({n: g.clone() for n, g in grads.items()}, grads))
+        return loss, grads
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_rule_is_pure_counts_its_gradients_and_takes_the_first_at_the_weights(name):
+    objective, params, rule = Watched([0, 1]), start([0, 1]), CASES[name].rule()
+    first = objective.flat_grad(flattened(params))
+    state = rule.init(params, drawn(rule.asks_first(params), generators([0, 1]), torch.float64))
+    draws = drawn(rule.asks(params), generators([0, 1]), torch.float64)
+    kept = {n: p.clone() for n, p in params.items()}
+    one, after, _ = rule.update(state, params, objective, 1e-2, draws)
+    assert len(objective.given) == rule.gradients
+    torch.testing.assert_close(flattened(objective.given[0][1]), first)
+    again, _, _ = rule.update(state, params, objective, 1e-2, draws)
+    rule.update(after, one, objective, 1e-2, draws)
+    assert all(torch.equal(one[n], again[n]) for n in one)
+    assert all(torch.equal(params[n], kept[n]) for n in kept)
+    assert all(torch.equal(before[n], g[n]) for before, g in objective.given for n in g)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bytes_of_state_are_exact(name):
+    rule, params, state, _ = next(islice(steps_of(CASES[name], range(5)), 2, None))
+    assert rule.state_bytes(params) == bytes_of(state)
+    assert rule.state_bytes({n: p.float() for n, p in params.items()}) * 2 == bytes_of(state)
+
+
+def fit(model, optimizer, steps):
+    data = torch.Generator().manual_seed(1)
+    x = torch.randn(32, 3, generator=data, dtype=torch.float64)
+    y = torch.stack([x[:, 0] * x[:, 1], x.sum(dim=1).sin()], dim=1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        return loss
+
+    return [float(optimizer.step(closure)) for _ in range(steps)]
+
+
+def network():
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) / 2)
+    return model
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_torch_face_lowers_a_loss_and_a_saved_run_continues_bit_for_bit(name, tmp_path):
+    model = network()
+    optimizer = CASES[name].build(model.named_parameters(), seed=3)
+    losses = fit(model, optimizer, 60)
+    assert losses[-1] < losses[0]
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "c.pt")
+    expected = fit(model, optimizer, 9)
+    saved, again = torch.load(tmp_path / "c.pt", weights_only=True), network()
+    fresh = CASES[name].build(again.named_parameters(), seed=4)
+    again.load_state_dict(saved["model"])
+    fresh.load_state_dict(saved["optimizer"])
+    assert fit(again, fresh, 9) == expected
+    optimizer.eval()
+    fresh.eval()
+    assert all(torch.equal(p, q) for p, q in zip(again.parameters(), model.parameters(), strict=True))
