@@ -13,7 +13,7 @@ from imitation.learners.configs import LearnerConfig
 from imitation.losses import loss_function
 from imitation.objective import cloning_objective
 from imitation.optim.contract import Params, Rule, require_offers
-from imitation.optim.draws import drawn
+from imitation.optim.draws import asked, asked_first, drawn
 from imitation.optim.flat import FlatObjective, Layout
 from imitation.optim.schedules import factor
 from imitation.policies.contract import Tensors
@@ -180,18 +180,18 @@ class _Run:
         seeds = [integer_seed("draws", one.rep) for one in self.members]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         dtype = self.x.dtype
-        state = rule.init(params, drawn(rule.asks_first(params), generators, dtype))
-        asked_draws = rule.asks(params)
+        state = rule.init(params, drawn(asked_first(rule, params), generators, dtype))
+        each_step = asked(rule, params)
         marks = [ceil(steps * (i + 1) / _POINTS) for i in range(_POINTS)]
         losses = np.zeros((len(self.members), steps))
         seen: dict[int, dict[str, np.ndarray]] = {}
         for step, objective in zip(range(steps), self.objectives(), strict=False):
-            asked = FlatObjective(objective, layout) if layout else objective
+            seen_by_rule = FlatObjective(objective, layout) if layout else objective
             if not step:
-                require_offers(rule, asked)
+                require_offers(rule, seen_by_rule)
             rate = lr * factor(self.learner.schedule, step, steps)
-            draws = drawn(asked_draws, generators, dtype)
-            params, state, info = rule.update(state, params, asked, rate, draws)
+            draws = drawn(each_step, generators, dtype)
+            params, state, info = rule.update(state, params, seen_by_rule, rate, draws)
             losses[:, step] = info["loss"]
             if step + 1 in marks:
                 deployed = self._deployed(layout, state, params)

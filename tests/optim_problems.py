@@ -4,7 +4,7 @@ from itertools import islice
 
 import torch
 
-from imitation.optim.draws import drawn
+from imitation.optim.draws import asked, asked_first, drawn
 from imitation.optim.flat import FlatObjective, Layout
 
 STEPS = 100
@@ -53,9 +53,9 @@ def steps_of(config, members, lr=None, flat=False):
         layout = Layout.of(params)
         objective, params = FlatObjective(objective, layout), layout.pack(params)
     random = generators(members)
-    state = rule.init(params, drawn(rule.asks_first(params), random, torch.float64))
+    state = rule.init(params, drawn(asked_first(rule, params), random, torch.float64))
     while True:
-        draws = drawn(rule.asks(params), random, torch.float64)
+        draws = drawn(asked(rule, params), random, torch.float64)
         params, state, info = rule.update(state, params, objective, config.lr if lr is None else lr, draws)
         assert info["loss"].shape == (len(members),)
         yield rule, params, state, info

@@ -5,22 +5,32 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from imitation.optim.contract import Draw, Draws
+from imitation.optim.contract import Draw, Draws, Params, Rule
 
 _BASE = "base."
 
 
-def drawn(asked: Mapping[str, Draw], generators: Sequence[torch.Generator], dtype: torch.dtype) -> Draws:
+def drawn(draws: Mapping[str, Draw], generators: Sequence[torch.Generator], dtype: torch.dtype) -> Draws:
     """What is asked for, each ``(K, *shape)``: a member's numbers depend on its own generator alone."""
     return {
         name: torch.stack([_one(draw, generator, dtype) for generator in generators])
-        for name, draw in asked.items()
+        for name, draw in draws.items()
     }
 
 
-def for_base(asked: Mapping[str, Draw]) -> dict[str, Draw]:
+def asked_first(rule: Rule, params: Params) -> dict[str, Draw]:
+    """What ``init`` of a rule asks for; one without ``asks_first`` asks for nothing."""
+    return rule.asks_first(params) if hasattr(rule, "asks_first") else {}
+
+
+def asked(rule: Rule, params: Params) -> dict[str, Draw]:
+    """What each step of a rule asks for; one without ``asks`` asks for nothing."""
+    return rule.asks(params) if hasattr(rule, "asks") else {}
+
+
+def for_base(draws: Mapping[str, Draw]) -> dict[str, Draw]:
     """What a wrapper asks for on behalf of its base."""
-    return {_BASE + name: draw for name, draw in asked.items()}
+    return {_BASE + name: draw for name, draw in draws.items()}
 
 
 def of_base(draws: Draws) -> Draws:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from imitation.optim.contract import Draw, Draws, GradientObjective, Objective, Params, Rule, require_offers
-from imitation.optim.draws import drawn
+from imitation.optim.draws import asked, asked_first, drawn
 from imitation.optim.state import plain, restored
 
 
@@ -66,9 +66,9 @@ class TorchFace(torch.optim.Optimizer):
     def _weights(self) -> Params:
         return {name: p.detach().clone()[None] for name, p in self._named.items()}
 
-    def _drawn(self, asked: Mapping[str, Draw]) -> Draws:
+    def _drawn(self, draws: Mapping[str, Draw]) -> Draws:
         first = next(iter(self._named.values()))
-        return drawn(asked, [self._generator], first.dtype)
+        return drawn(draws, [self._generator], first.dtype)
 
     def renew(self) -> None:
         """Say that the target has changed, as it does between rounds of DAgger."""
@@ -82,10 +82,10 @@ class TorchFace(torch.optim.Optimizer):
             raise ValueError("the model holds the deployed weights; call train() on the optimizer first")
         weights = self._weights()
         if self._progress is None:
-            self._progress = self._rule.init(weights, self._drawn(self._rule.asks_first(weights)))
+            self._progress = self._rule.init(weights, self._drawn(asked_first(self._rule, weights)))
         objective = self._objective or model_objective(self._named, closure)
         lr = self.param_groups[0]["lr"]
-        draws = self._drawn(self._rule.asks(weights))
+        draws = self._drawn(asked(self._rule, weights))
         weights, self._progress, info = self._rule.update(self._progress, weights, objective, lr, draws)
         _write(self._named, weights)
         return None if closure is None and self._objective is None else info["loss"][0]
@@ -122,7 +122,7 @@ class TorchFace(torch.optim.Optimizer):
         self._progress = None
         if record is not None:
             weights = self._weights()
-            fresh = self._rule.init(weights, self._drawn(self._rule.asks_first(weights)))
+            fresh = self._rule.init(weights, self._drawn(asked_first(self._rule, weights)))
             self._progress = restored(fresh, record)
             self._generator.set_state(self.state["draws"])  # type: ignore[index]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from imitation.optim.contract import Draw, Params, Rule
-from imitation.optim.draws import for_base
+from imitation.optim.draws import asked, asked_first, for_base
 
 
 class Wrapper(Rule, Protocol):
@@ -29,10 +29,10 @@ class Wrapper(Rule, Protocol):
         return self.base.elementwise
 
     def asks(self, params: Params) -> dict[str, Draw]:
-        return for_base(self.base.asks(params))
+        return for_base(asked(self.base, params))
 
     def asks_first(self, params: Params) -> dict[str, Draw]:
-        return for_base(self.base.asks_first(params))
+        return for_base(asked_first(self.base, params))
 
     def renewed(self, state: Any) -> Any:
         return replace(state, base=self.base.renewed(state.base))

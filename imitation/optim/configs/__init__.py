@@ -1,6 +1,7 @@
 """Configs of the optimizers: frozen, without torch, so that ``--help`` is quick.
 
-Adding a rule adds one class here, one member of ``SUITE`` and one module beside this package.
+Adding a rule adds one class here, one member of ``PLAIN`` and its union in ``rules`` or of ``WRAPPERS`` and
+``OptimizerConfig``, and one module beside this package.
 """
 
 from typing import TYPE_CHECKING
@@ -10,17 +11,14 @@ from imitation.optim.configs.config import Config
 from imitation.optim.configs.foreign import Foreign
 from imitation.optim.configs.online import ClippedAdam, Ftrl
 from imitation.optim.configs.plain import Lion, Muon, Sgd, SignSgd
+from imitation.optim.configs.rules import PLAIN, PlainConfig
 from imitation.optim.configs.wrappers import Clipped, Ema, Sam, ScheduleFree
 
-PLAIN = AdamW, Adam, Sgd, SignSgd, Lion, AdamMini, SlimAdam, Adafactor, Sm3, Muon, ClippedAdam, Ftrl
-"""Rules of their own."""
 WRAPPERS = ScheduleFree, Ema, Sam, Clipped
 """Rules that are made of another rule, their ``base``."""
 SUITE = *PLAIN, *WRAPPERS
 
-OptimizerConfig = (
-    AdamW | Adam | Sgd | SignSgd | Lion | AdamMini | SlimAdam | Adafactor | Sm3 | Muon | ClippedAdam | Ftrl
-)
+OptimizerConfig = PlainConfig | ScheduleFree | Ema | Sam | Clipped
 """What the command line offers."""
 
 if TYPE_CHECKING:

@@ -13,18 +13,22 @@ from imitation.optim.configs.config import (
     positive,
     require,
 )
+from imitation.optim.configs.rules import PlainConfig
 
 if TYPE_CHECKING:
+    Base = Config
     from imitation.optim.averaging import EmaRule, ScheduleFreeRule
     from imitation.optim.clipping import ClippedRule
     from imitation.optim.sharpness import SamRule
+else:
+    Base = PlainConfig  # the command line reads annotations at run time; in Python any config is a base
 
 
 @dataclass(frozen=True)
 class Clipped(Buildable):
     """The base on clipped gradients."""
 
-    base: Config = field(default_factory=AdamW)
+    base: Base = field(default_factory=AdamW)
     """The rule that steps."""
     by: Literal["norm", "value"] = "norm"
     """Whether the gradient's norm (over all weights of a model) or each of its entries is bounded."""
@@ -49,7 +53,7 @@ class Clipped(Buildable):
 class Ema(Buildable):
     """Deploys a moving average of the base's weights."""
 
-    base: Config = field(default_factory=AdamW)
+    base: Base = field(default_factory=AdamW)
     """The rule that steps."""
     law: Literal["constant", "corrected", "polynomial", "power"] = "constant"
     """Of the share of the newest weights: constant with the start counted or left out, or falling with t."""
@@ -77,7 +81,7 @@ class Ema(Buildable):
 class ScheduleFree(Buildable):
     """Averaging in place of a schedule, gradients between average and newest (arXiv 2405.15682)."""
 
-    base: Config = field(default_factory=lambda: AdamW(lr=2.5e-3, beta1=0.0, weight_decay=0.0))
+    base: Base = field(default_factory=lambda: AdamW(lr=2.5e-3, beta1=0.0, weight_decay=0.0))
     """The rule that steps; the average stands in for momentum, so AdamW with beta1 0 or SGD without."""
     interpolation: float = 0.9
     """Share of the average in the point where gradients are taken, in [0, 1)."""
@@ -115,7 +119,7 @@ class ScheduleFree(Buildable):
 class Sam(Buildable):
     """Sharpness-aware minimisation, and its unnormalised sibling (arXiv 2010.01412, 2305.15287)."""
 
-    base: Config = field(default_factory=AdamW)
+    base: Base = field(default_factory=AdamW)
     """The rule that steps."""
     rho: float = 0.05
     """How far up the gradient is taken: a distance for SAM, per gradient for USAM."""
