@@ -26,6 +26,7 @@ from imitation.optim import (
     SignSgd,
     SlimAdam,
     Sm3,
+    Soap,
 )
 from imitation.optim.draws import drawn
 from imitation.optim.reference import adam, averaging, online, plain, sharpness
@@ -35,6 +36,8 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 ADAM = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 1e-2}
 PLAIN_ADAM = {**ADAM, "weight_decay": 0.0}
+SOAP = {**ADAM, "eps": 1e-3, "shampoo": 0.9, "every": 5}
+"""In its first basis most of a gradient is zero up to rounding, which a tiny eps would blow up."""
 SLOW = Sgd(lr=2e-2)
 SLOW_TWIN = {"lr": 2e-2, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 
@@ -183,6 +186,10 @@ BY_TENSOR = {
         )
         for scale, nesterov in (("shape", True), ("rms", False))
     },
+    "soap": (
+        Soap(**SOAP),
+        lambda w, g: plain.soap(w, g, **SOAP) if w.ndim > 1 else adam.adamw(w, g, **{**ADAM, "eps": 1e-3}),
+    ),
 }
 """Rules that look at shapes: config, and the twin over one tensor."""
 CASES = {name: config for name, (config, _) in (WHOLE | BY_TENSOR).items()}

@@ -13,6 +13,7 @@ from torch import Tensor
 from imitation.optim.adamw import AdamWRule, AdamWState
 from imitation.optim.algebra import Scalar, size
 from imitation.optim.contract import Draws, GradientObjective, Objective, Params, Rule, per_member
+from imitation.optim.matrices import divided
 
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315
 _LEAST = 1e-7
@@ -57,7 +58,7 @@ class MuonRule(Rule):
         return False
 
     def init(self, params: Params, draws: Draws) -> MuonState:
-        matrices, others = _divided(params)
+        matrices, others = divided(params)
         mean = {name: torch.zeros_like(p) for name, p in matrices.items()}
         return MuonState(mean, self.rest.init(others, draws))
 
@@ -65,14 +66,14 @@ class MuonRule(Rule):
         self, state: MuonState, params: Params, objective: Objective, lr: Scalar, draws: Draws
     ) -> tuple[Params, MuonState, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
-        matrices, others = _divided(params)
+        matrices, others = divided(params)
         mean, moved = {}, {}
         for name, p in matrices.items():
             mean[name] = torch.lerp(state.mean[name], grads[name], 1 - self.momentum)
             M = torch.lerp(mean[name], grads[name], 1 - self.momentum) if self.nesterov else mean[name]
             rate = per_member(lr, p)
             moved[name] = p * (1 - rate * self.weight_decay) - rate * self._size(p) * orthogonalised(M)
-        known = GradientObjective("the gradient that Muon asked for", lambda _: (loss, _divided(grads)[1]))
+        known = GradientObjective("the gradient that Muon asked for", lambda _: (loss, divided(grads)[1]))
         after, rest, _ = self.rest.update(state.rest, others, known, lr * self.rest_rate, draws)
         both = moved | after
         return {name: both[name] for name in params}, MuonState(mean, rest), {"loss": loss}
@@ -82,11 +83,5 @@ class MuonRule(Rule):
         return max(1.0, rows / columns) ** 0.5 if self.scale == "shape" else 0.2 * max(rows, columns) ** 0.5
 
     def state_bytes(self, params: Params) -> int:
-        matrices, others = _divided(params)
+        matrices, others = divided(params)
         return size(matrices) + self.rest.state_bytes(others)
-
-
-def _divided(params: Params) -> tuple[Params, Params]:
-    """The matrices ``(K, r, c)``, and the rest."""
-    matrices = {name: p for name, p in params.items() if p.dim() == 3}
-    return matrices, {name: p for name, p in params.items() if p.dim() != 3}

@@ -10,7 +10,7 @@ from imitation.optim.configs.adam import Adafactor, Adam, AdamMini, AdamW, SlimA
 from imitation.optim.configs.config import Config
 from imitation.optim.configs.foreign import Foreign
 from imitation.optim.configs.online import ClippedAdam, Ftrl
-from imitation.optim.configs.plain import Lion, Muon, Sgd, SignSgd
+from imitation.optim.configs.plain import Lion, Muon, Sgd, SignSgd, Soap
 from imitation.optim.configs.rules import PLAIN, PlainConfig
 from imitation.optim.configs.wrappers import Clipped, Ema, Sam, ScheduleFree
 
@@ -50,4 +50,5 @@ __all__ = [
     "SignSgd",
     "SlimAdam",
     "Sm3",
+    "Soap",
 ]

@@ -1,4 +1,4 @@
-"""Configs of SGD, sign-SGD, Lion and Muon."""
+"""Configs of SGD, sign-SGD, Lion, Muon and SOAP."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -9,6 +9,7 @@ from imitation.optim.configs.config import Buildable, discounts, not_negative, o
 if TYPE_CHECKING:
     from imitation.optim.muon import MuonRule
     from imitation.optim.plain import LionRule, SgdRule, SignRule
+    from imitation.optim.soap import SoapRule
 
 
 @dataclass(frozen=True)
@@ -111,3 +112,35 @@ class Muon(Buildable):
 
         rest, rate = self.rest.rule(), self.rest.lr / self.lr
         return MuonRule(self.momentum, self.nesterov, self.weight_decay, self.scale, rest, rate)
+
+
+@dataclass(frozen=True)
+class Soap(Buildable):
+    """Adam in the eigenbases of Shampoo's factors; what is no matrix goes by AdamW (arXiv 2409.11321)."""
+
+    lr: float = 3e-3
+    """Learning rate."""
+    beta1: float = 0.95
+    """Discount of the gradient's running mean, in [0, 1)."""
+    beta2: float = 0.95
+    """Discount of the turned squared gradient's running mean, in [0, 1)."""
+    shampoo: float = 0.95
+    """Discount of the factors whose eigenbases are used, in [0, 1)."""
+    eps: float = 1e-8
+    """Added to the root of the second moment, in the units of a gradient."""
+    weight_decay: float = 1e-2
+    """Decoupled decay, times the learning rate, each step."""
+    every: int = 10
+    """Steps between renewals of the eigenbases."""
+
+    def __post_init__(self) -> None:
+        positive(lr=self.lr, every=self.every)
+        discounts(beta1=self.beta1, beta2=self.beta2, shampoo=self.shampoo)
+        not_negative(eps=self.eps, weight_decay=self.weight_decay)
+
+    def rule(self) -> "SoapRule":
+        from imitation.optim.adamw import AdamWRule
+        from imitation.optim.soap import SoapRule
+
+        rest = AdamWRule(self.beta1, self.beta2, self.eps, self.weight_decay)
+        return SoapRule(self.beta1, self.beta2, self.shampoo, self.eps, self.weight_decay, self.every, rest)

@@ -2,9 +2,10 @@
 
 from imitation.optim.configs.adam import Adafactor, Adam, AdamMini, AdamW, SlimAdam, Sm3
 from imitation.optim.configs.online import ClippedAdam, Ftrl
-from imitation.optim.configs.plain import Lion, Muon, Sgd, SignSgd
+from imitation.optim.configs.plain import Lion, Muon, Sgd, SignSgd, Soap
 
-PLAIN = AdamW, Adam, Sgd, SignSgd, Lion, AdamMini, SlimAdam, Adafactor, Sm3, Muon, ClippedAdam, Ftrl
+PLAIN = AdamW, Adam, Sgd, SignSgd, Lion, AdamMini, SlimAdam, Adafactor, Sm3, Muon, Soap, ClippedAdam, Ftrl
 PlainConfig = (
-    AdamW | Adam | Sgd | SignSgd | Lion | AdamMini | SlimAdam | Adafactor | Sm3 | Muon | ClippedAdam | Ftrl
-)
+    AdamW | Adam | Sgd | SignSgd | Lion | AdamMini | SlimAdam | Adafactor | Sm3 | Muon | Soap
+    | ClippedAdam | Ftrl
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Twins of SGD, sign-SGD, Lion and Muon's matrices."""
+"""Twins of SGD, sign-SGD, Lion, and of Muon and SOAP on one matrix."""
 
 import numpy as np
 
@@ -63,3 +63,34 @@ def muon(
             s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
         theta = (1 - lr * weight_decay) * theta - lr * size * (U * s) @ Vt
         yield theta, {"mean": B}
+
+
+def soap(
+    theta: Vector,
+    gradient: Gradient,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    shampoo: float,
+    eps: float,
+    weight_decay: float,
+    every: int,
+) -> Path:
+    """arXiv 2409.11321, algorithm 3, with Adam's bias corrections and the factors renewed before the step."""
+    rows, columns = theta.shape
+    M, V = np.zeros_like(theta), np.zeros_like(theta)
+    L, R, t = np.zeros((rows, rows)), np.zeros((columns, columns)), 0
+    QL, QR = np.eye(rows), np.eye(columns)
+    while True:
+        t, G = t + 1, gradient(theta)
+        L, R = shampoo * L + (1 - shampoo) * G @ G.T, shampoo * R + (1 - shampoo) * G.T @ G
+        if t == 1:
+            QL, QR = np.linalg.eigh(L)[1][:, ::-1], np.linalg.eigh(R)[1][:, ::-1]
+        elif t % every == 0:
+            QL, QR = np.linalg.qr(L @ QL)[0], np.linalg.qr(R @ QR)[0]
+        M = beta1 * M + (1 - beta1) * G
+        V = beta2 * V + (1 - beta2) * (QL.T @ G @ QR) ** 2
+        N = (QL.T @ M @ QR) / (1 - beta1**t) / (np.sqrt(V / (1 - beta2**t)) + eps)
+        theta = (1 - lr * weight_decay) * theta - lr * QL @ N @ QR.T
+        yield theta, {"mean": M, "left": L, "right": R}
