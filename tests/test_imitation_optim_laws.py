@@ -13,6 +13,7 @@ from imitation.optim import (
     Adam,
     AdamMini,
     AdamW,
+    Clipped,
     ClippedAdam,
     Ema,
     Ftrl,
@@ -240,6 +241,41 @@ def test_t13_relative_adam_restarts_its_count_and_keeps_its_moments():
         lr=1e-2, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, restarts=(20, 45),
     )  # fmt: skip
     np.testing.assert_allclose(path, [theta for theta, _ in islice(twin, 60)], rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("wrapper", [Clipped, Sam])
+def test_what_a_base_deploys_its_wrapper_deploys(wrapper):
+    """However deep the average lies: it is deployed, not the weights that are trained."""
+    for base in (Ema(Sgd(lr=1e-2), decay=0.9), ScheduleFree(Sgd(lr=1e-2))):
+        rule, params, state, _ = next(islice(steps_of(wrapper(base), [3]), 9, None))
+        expected = flattened(rule.base.deployed(state.base, params))
+        assert torch.equal(flattened(rule.deployed(state, params)), expected)
+        assert not torch.equal(expected, flattened(params))
+
+
+def test_the_torch_face_passes_on_that_the_target_has_changed():
+    weights = [torch.nn.Parameter(torch.ones(3, dtype=torch.float64)) for _ in range(2)]
+    for w, renew in zip(weights, (False, True), strict=True):
+        optimizer = Clipped(Adam(lr=1e-2, relative=True)).build([w])
+        for step in range(12):
+            if renew and step == 10:
+                optimizer.renew()
+            w.grad = w.detach() * (step + 1.0)
+            optimizer.step()
+    assert (weights[0] - weights[1]).abs().min() > 1e-4
+
+
+def test_draws_have_their_laws_and_are_each_members_own():
+    asked = {law: Draw(law, (20_000,), high=5) for law in ("uniform", "normal", "exponential", "integer")}
+    both, alone = (
+        drawn(asked, generators([4, 7]), torch.float64),
+        drawn(asked, generators([7]), torch.float64),
+    )
+    assert all(torch.equal(both[name][1], alone[name][0]) for name in asked)
+    moments = {name: (float(both[name].double().mean()), float(both[name].double().std())) for name in asked}
+    expected = {"uniform": (0.5, 12**-0.5), "normal": (0, 1), "exponential": (1, 1), "integer": (2, 2**0.5)}
+    for name, moment in moments.items():
+        assert moment == pytest.approx(expected[name], abs=0.03), name
 
 
 def test_t13_adafactor_is_exact_where_squares_have_rank_one():

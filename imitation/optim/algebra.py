@@ -43,6 +43,23 @@ def norm(a: Params) -> Tensor:
     return dot(a, a).sqrt()
 
 
+def running(mean: Params, new: Params, discount: float) -> Params:
+    """``discount mean + (1 - discount) new``."""
+    return {name: torch.lerp(mean[name], p, 1 - discount) for name, p in new.items()}
+
+
+def clamped(a: Params, bound: float) -> tuple[Params, Tensor]:
+    """Each entry brought into ``[-bound, bound]``, and the share of entries that were not ``(K,)``."""
+    beyond = torch.cat([(p.abs() > bound).to(p.dtype).flatten(1) for p in a.values()], dim=1)
+    return {name: p.clamp(-bound, bound) for name, p in a.items()}, beyond.mean(dim=1)
+
+
+def decayed(p: Tensor, way: Tensor, lr: Scalar, weight_decay: float) -> Tensor:
+    """``(1 - lr wd) p - lr way``: a step with decoupled decay, of one tensor."""
+    rate = per_member(lr, p)
+    return (p * (1 - rate * weight_decay)).sub_(rate * way)
+
+
 def over(a: Tensor, b: Tensor) -> Tensor:
     """``a / b``, with 0/0 = 0."""
     return torch.where(b == 0, torch.zeros_like(a), a / torch.where(b == 0, torch.ones_like(b), b))

@@ -1,23 +1,16 @@
 """Gradient clipping before any rule."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from imitation.optim.algebra import Scalar, norm, times
+from imitation.optim.algebra import Scalar, clamped, norm, times
 from imitation.optim.altered import Altered
 from imitation.optim.contract import Draws, Objective, Params, Rule
 from imitation.optim.draws import of_base
-from imitation.optim.wrapper import Wrapper
-
-
-@dataclass(frozen=True, eq=False)
-class ClippedState:
-    """The base's state."""
-
-    base: Any
+from imitation.optim.wrapper import Wrapper, WrapperState
 
 
 @dataclass(frozen=True)
@@ -31,12 +24,9 @@ class ClippedRule(Wrapper):
     by: Literal["norm", "value"]
     most: float
 
-    def init(self, params: Params, draws: Draws) -> ClippedState:
-        return ClippedState(self.base.init(params, of_base(draws)))
-
     def update(
-        self, state: ClippedState, params: Params, objective: Objective, lr: Scalar, draws: Draws
-    ) -> tuple[Params, ClippedState, dict[str, Tensor]]:
+        self, state: WrapperState, params: Params, objective: Objective, lr: Scalar, draws: Draws
+    ) -> tuple[Params, WrapperState, dict[str, Tensor]]:
         shares: list[Tensor] = []
 
         def gradient(at: Params) -> tuple[Tensor, Params]:
@@ -53,11 +43,4 @@ class ClippedRule(Wrapper):
         if self.by == "norm":
             length = norm(grads)
             return times((self.most / length).clamp(max=1.0), grads), (length > self.most).to(length.dtype)
-        beyond = torch.cat([(g.abs() > self.most).flatten(1) for g in grads.values()], dim=1)
-        dtype = next(iter(grads.values())).dtype
-        return {name: g.clamp(-self.most, self.most) for name, g in grads.items()}, beyond.to(dtype).mean(
-            dim=1
-        )
-
-    def state_bytes(self, params: Params) -> int:
-        return self.base.state_bytes(params)
+        return clamped(grads, self.most)

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from imitation.optim.algebra import Scalar, dot, norm, over, plus, size, zeros
-from imitation.optim.contract import Draw, Draws, Objective, Params, Rule, per_member
+from imitation.optim.algebra import Scalar, clamped, dot, norm, over, plus, size, times, zeros
+from imitation.optim.contract import Draw, Draws, Objective, Params, Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,26 +57,17 @@ class LeaderRule(Rule):
         total = {name: b * state.total[name] + g for name, g in grads.items()}
         if self.by == "weight":
             square = {name: b * b * state.square[name] + g * g for name, g in grads.items()}
-            way, clipped = self._by_weight(total, square)
+            way, clipped = clamped({n: over(m, square[n].sqrt()) for n, m in total.items()}, self.clip)
         else:
             square = {"norm": b * b * state.square["norm"] + dot(grads, grads)}
             way, clipped = self._by_norm(total, square["norm"])
         scale = draws["scale"] * lr if self.random else lr
         return plus(params, -scale, way), LeaderState(total, square), {"loss": loss, "clipped": clipped}
 
-    def _by_weight(self, total: Params, square: Params) -> tuple[Params, Tensor]:
-        way = {name: over(m, square[name].sqrt()) for name, m in total.items()}
-        beyond = torch.cat([(w.abs() > self.clip).flatten(1) for w in way.values()], dim=1)
-        share = beyond.to(next(iter(way.values())).dtype).mean(dim=1)
-        return {name: w.clamp(-self.clip, self.clip) for name, w in way.items()}, share
-
     def _by_norm(self, total: Params, square: Tensor) -> tuple[Params, Tensor]:
         length = over(norm(total), square.sqrt())
         kept = torch.where(length > self.clip, over(torch.full_like(length, self.clip), length), 1.0)
-        factor = over(kept, square.sqrt())
-        return {name: per_member(factor, m) * m for name, m in total.items()}, (length > self.clip).to(
-            square.dtype
-        )
+        return times(over(kept, square.sqrt()), total), (length > self.clip).to(square.dtype)
 
     def state_bytes(self, params: Params) -> int:
         first = next(iter(params.values()))

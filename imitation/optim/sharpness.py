@@ -1,7 +1,6 @@
 """Sharpness-aware minimisation over any rule: SAM, USAM, all between, ASAM."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,14 +9,7 @@ from imitation.optim.algebra import Scalar, norm, over, plus
 from imitation.optim.altered import Altered
 from imitation.optim.contract import Draws, Objective, Params, Rule
 from imitation.optim.draws import of_base
-from imitation.optim.wrapper import Wrapper
-
-
-@dataclass(frozen=True, eq=False)
-class SamState:
-    """The base's state."""
-
-    base: Any
+from imitation.optim.wrapper import Wrapper, WrapperState
 
 
 @dataclass(frozen=True)
@@ -37,12 +29,9 @@ class SamRule(Wrapper):
     def gradients(self) -> int:
         return 2 * self.base.gradients
 
-    def init(self, params: Params, draws: Draws) -> SamState:
-        return SamState(self.base.init(params, of_base(draws)))
-
     def update(
-        self, state: SamState, params: Params, objective: Objective, lr: Scalar, draws: Draws
-    ) -> tuple[Params, SamState, dict[str, Tensor]]:
+        self, state: WrapperState, params: Params, objective: Objective, lr: Scalar, draws: Draws
+    ) -> tuple[Params, WrapperState, dict[str, Tensor]]:
         def gradient(at: Params) -> tuple[Tensor, Params]:
             loss, grads = objective.loss_and_grad(at)
             return loss, objective.loss_and_grad(self._ascended(at, grads))[1]
@@ -59,6 +48,3 @@ class SamRule(Wrapper):
             length = norm(grads)
         part = over(torch.full_like(length, self.normalised), length)
         return plus(params, self.rho * (1 - self.normalised + part), grads)
-
-    def state_bytes(self, params: Params) -> int:
-        return self.base.state_bytes(params)
