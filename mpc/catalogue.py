@@ -381,7 +381,7 @@ class SystemSpec:
             problem = system_function(self.name)(**arguments)
         for key in _SETS:  # the terminal set first: it bounds the feasible set
             named = dict(self.arguments).get(key)
-            problem = problem if named is None else problem.with_(**{key: _set(problem, key, named)})
+            problem = problem if named is None else problem.with_(**{key: _set(problem, named)})
         return problem
 
     @property
@@ -404,7 +404,7 @@ class SystemSpec:
                 )
 
 
-def _set(problem: ControlProblem, key: str, name: Argument) -> Polytope:
+def _set(problem: ControlProblem, name: Argument) -> Polytope:
     """A set of ``_SETS``, computed for the problem."""
     from mpc import invariant
 

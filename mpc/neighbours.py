@@ -3,6 +3,7 @@
 import numpy as np
 
 from mpc.partition import Partition
+from mpc.walk import crossed
 
 _SAME = 1e-6  # between two facets that say the same, in states divided by ``reach``
 
@@ -28,8 +29,7 @@ def _beyond(side: np.ndarray, kind: int, known: dict[bytes, int]) -> list[int]:
     """Regions with an active set that may follow ``side`` where ``kind`` (see ``Partition``) ends it."""
     if kind >= 2 * len(side):
         return []
-    other, slab = side.copy(), -1 - kind if kind < 0 else kind // 2
-    other[slab] = 0 if kind < 0 else 2 * (kind % 2) - 1
+    other, _ = crossed(side, kind)
     found = [known.get(other.tobytes(), -1)]
     if found[0] < 0 <= kind:
         for leaving in np.flatnonzero(side):

@@ -5,6 +5,7 @@ with a plan, inner products of rows) is needed once for both: half the work of p
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,6 +37,22 @@ class Slabs:
     stage: np.ndarray
     gram: Array
 
+    @cached_property
+    def equalities(self) -> tuple[np.ndarray, np.ndarray]:
+        """The slabs without width: those that do not depend on earlier ones, and those that do.
+
+        By Gram and Schmidt, in their order.
+        """
+        basis, independent, dependent = np.empty((0, self.M.shape[1])), [], []
+        for i in np.flatnonzero(self.low == self.high):
+            rest = self.M[i] - self.M[i] @ basis.T @ basis
+            rest -= rest @ basis.T @ basis
+            length = np.linalg.norm(rest)
+            (independent if length > _DEPENDENT else dependent).append(i)
+            if length > _DEPENDENT:
+                basis = np.vstack([basis, rest / length])
+        return np.array(independent, np.int64), np.array(dependent, np.int64)
+
 
 def slabs(form: LeastDistance) -> Slabs:
     """The slabs of a problem; each row belongs to exactly one."""
@@ -55,22 +72,6 @@ def slabs(form: LeastDistance) -> Slabs:
     return Slabs(M, E, low, form.w[above], slab, sign, form.stage[above], gram)
 
 
-def equalities(both: Slabs) -> tuple[np.ndarray, np.ndarray]:
-    """The slabs without width: those that do not depend on earlier ones, and those that do.
-
-    By Gram and Schmidt, in their order.
-    """
-    basis, independent, dependent = np.empty((0, both.M.shape[1])), [], []
-    for i in np.flatnonzero(both.low == both.high):
-        rest = both.M[i] - both.M[i] @ basis.T @ basis
-        rest -= rest @ basis.T @ basis
-        length = np.linalg.norm(rest)
-        (independent if length > _DEPENDENT else dependent).append(i)
-        if length > _DEPENDENT:
-            basis = np.vstack([basis, rest / length])
-    return np.array(independent, np.int64), np.array(dependent, np.int64)
-
-
 def active_sides(both: Slabs, active: np.ndarray) -> np.ndarray:
     """The sides of slabs ``(B, g)`` that active rows ``(B, c)`` mean: 1 above, -1 below, 0 for neither.
 
@@ -79,6 +80,6 @@ def active_sides(both: Slabs, active: np.ndarray) -> np.ndarray:
     side = np.zeros((len(active), len(both.low)), np.int8)
     states, rows = np.nonzero(active)
     side[states, both.slab[rows]] = both.sign[rows]
-    held, implied = equalities(both)
+    held, implied = both.equalities
     side[:, held], side[:, implied] = 1, 0
     return side

@@ -15,7 +15,7 @@ from mpc.kernels.regions import AMBIGUOUS, DEPENDENT, REGION, describe
 from mpc.polytope import Polytope, inscribed_ball
 from mpc.prepared import Prepared, prepare
 from mpc.problem import ControlProblem
-from mpc.slabs import Slabs, active_sides, equalities
+from mpc.slabs import Slabs, active_sides
 from mpc.status import Status
 
 _NUDGE = (
@@ -94,7 +94,7 @@ class Walk:
         reach = np.where(reach > 0, reach, 1.0)
         ET = np.ascontiguousarray(ready.ET * reach[:, None])
         G, h = np.ascontiguousarray(within.G * reach), np.array(within.h)
-        held, implied = equalities(ready.slabs)
+        held, implied = ready.slabs.equalities
         nudge = _nudges(ready.slabs, ET)
         nudge[held], nudge[implied] = 0.0, 0.0
         law = ExactLaw(problem, _nudged(ready, _NUDGE * nudge), empty_atlas(problem.n, problem.m), STEPS)
@@ -161,8 +161,7 @@ class Walk:
         self.regions[side.tobytes()] = found
         self.uncrossed.append(side.tobytes())
         for tag in (*found.kind[found.kind < 2 * len(side)], *found.shadows):
-            beyond, slab = side.copy(), int(-1 - tag if tag < 0 else tag // 2)
-            beyond[slab] = 0 if tag < 0 else 2 * (tag % 2) - 1
+            beyond, slab = crossed(side, int(tag))
             self._queue(beyond, slab if tag >= 0 else -1)
 
     def cross(self, rng: np.random.Generator) -> None:
@@ -216,6 +215,13 @@ class Walk:
         return Found(
             A[:count].copy(), b[:count].copy(), kind[:count].copy(), others, centre, radius, margin
         ), outcome
+
+
+def crossed(side: np.ndarray, kind: int) -> tuple[np.ndarray, int]:
+    """The active set beyond a facet of kind ``kind`` (see ``Partition``), and the slab that changes."""
+    beyond, slab = side.copy(), -1 - kind if kind < 0 else kind // 2
+    beyond[slab] = 0 if kind < 0 else 2 * (kind % 2) - 1
+    return beyond, slab
 
 
 def _nudges(slabs: Slabs, ET: Array) -> Array:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from imitation.optim.algebra import size, zeros
+from imitation.optim.algebra import running, size, zeros
 from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
 
 
@@ -45,14 +45,20 @@ class AdamWRule(Rule):
         self, state: AdamWState, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, AdamWState, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
+        return *self.stepped(state, params, grads, lr), {"loss": loss}
+
+    def stepped(
+        self, state: AdamWState, params: Params, grads: Params, lr: float | Tensor
+    ) -> tuple[Params, AdamWState]:
+        """New weights and state, the gradient at hand."""
         step = state.step + 1
-        mean = {name: torch.lerp(state.mean[name], g, 1 - self.beta1) for name, g in grads.items()}
+        mean = running(state.mean, grads, self.beta1)
         square = {
             name: (state.square[name] * self.beta2).addcmul_(g, g, value=1 - self.beta2)
             for name, g in grads.items()
         }
         moved = {name: self._moved(p, mean[name], square[name], step, lr) for name, p in params.items()}
-        return moved, AdamWState(step, mean, square), {"loss": loss}
+        return moved, AdamWState(step, mean, square)
 
     def _moved(self, p: Tensor, mean: Tensor, square: Tensor, step: int, lr: float | Tensor) -> Tensor:
         rate = per_member(lr, p)

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from imitation.optim.algebra import over, size, zeros
+from imitation.optim.adamw import AdamWState
+from imitation.optim.algebra import decayed, over, running, size, zeros
 from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
 
 Shared = Literal["nothing", "inputs", "outputs", "tensor"]
@@ -18,15 +19,6 @@ def shared_axes(p: Tensor, shared: Shared) -> tuple[int, ...]:
     """The axes of ``p (K, outputs, inputs, ...)`` that a second moment is a mean over."""
     axes = tuple(range(1, p.dim()))
     return {"nothing": (), "inputs": axes[1:], "outputs": axes[:1], "tensor": axes}[shared]
-
-
-@dataclass(frozen=True, eq=False)
-class SharedState:
-    """Steps, the gradient's running mean, and that of the shared mean of its square."""
-
-    step: int
-    mean: Params
-    square: Params
 
 
 @dataclass(frozen=True)
@@ -51,27 +43,24 @@ class SharedAdamRule(Rule):
         axes = shared_axes(p, self.shared)
         return p.mean(dim=axes, keepdim=True) if axes else p
 
-    def init(self, params: Params, draws: Draws) -> SharedState:
+    def init(self, params: Params, draws: Draws) -> AdamWState:
         square = {name: torch.zeros_like(self._reduced(p)) for name, p in params.items()}
-        return SharedState(0, zeros(params), square)
+        return AdamWState(0, zeros(params), square)
 
     def update(
-        self, state: SharedState, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
-    ) -> tuple[Params, SharedState, dict[str, Tensor]]:
+        self, state: AdamWState, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
+    ) -> tuple[Params, AdamWState, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
         step = state.step + 1
-        mean = {name: torch.lerp(state.mean[name], g, 1 - self.beta1) for name, g in grads.items()}
-        square = {
-            name: torch.lerp(state.square[name], self._reduced(g * g), 1 - self.beta2)
-            for name, g in grads.items()
-        }
+        mean = running(state.mean, grads, self.beta1)
+        shared = {name: self._reduced(g * g) for name, g in grads.items()}
+        square = running(state.square, shared, self.beta2)
         moved = {}
         for name, p in params.items():
-            rate = per_member(lr, p)
             root = (square[name] / (1 - self.beta2**step)).sqrt() + self.eps
             way = mean[name] / (1 - self.beta1**step) / root
-            moved[name] = p * (1 - rate * self.weight_decay) - rate * way
-        return moved, SharedState(step, mean, square), {"loss": loss}
+            moved[name] = decayed(p, way, lr, self.weight_decay)
+        return moved, AdamWState(step, mean, square), {"loss": loss}
 
     def state_bytes(self, params: Params) -> int:
         shared = 0

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from imitation.optim.adamw import AdamWRule, AdamWState
 from imitation.optim.algebra import Scalar, size
-from imitation.optim.contract import Draws, GradientObjective, Objective, Params, Rule, per_member
+from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
 from imitation.optim.matrices import divided
 
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315
@@ -73,10 +73,10 @@ class MuonRule(Rule):
             M = torch.lerp(mean[name], grads[name], 1 - self.momentum) if self.nesterov else mean[name]
             rate = per_member(lr, p)
             moved[name] = p * (1 - rate * self.weight_decay) - rate * self._size(p) * orthogonalised(M)
-        known = GradientObjective("the gradient that Muon asked for", lambda _: (loss, divided(grads)[1]))
-        after, rest, _ = self.rest.update(state.rest, others, known, lr * self.rest_rate, draws)
-        both = moved | after
-        return {name: both[name] for name in params}, MuonState(mean, rest), {"loss": loss}
+        vectors, rest = self.rest.stepped(state.rest, others, divided(grads)[1], lr * self.rest_rate)
+        both = moved | vectors
+        moved = {name: both[name] for name in params}
+        return moved, MuonState(mean, rest), {"loss": loss}
 
     def _size(self, p: Tensor) -> float:
         rows, columns = p.shape[-2:]

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from imitation.optim.algebra import plus, size, zeros
-from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
+from imitation.optim.algebra import decayed, plus, running, size, zeros
+from imitation.optim.contract import Draws, Objective, Params, Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +61,8 @@ class SignRule(Rule):
         loss, grads = objective.loss_and_grad(params)
         mean = grads
         if self.momentum:
-            mean = {name: torch.lerp(state.mean[name], g, 1 - self.momentum) for name, g in grads.items()}
-        moved = {name: _signed(p, mean[name], lr, self.weight_decay) for name, p in params.items()}
+            mean = running(state.mean, grads, self.momentum)
+        moved = {name: decayed(p, mean[name].sign(), lr, self.weight_decay) for name, p in params.items()}
         return moved, Momentum(mean) if self.momentum else state, {"loss": loss}
 
     def state_bytes(self, params: Params) -> int:
@@ -85,15 +84,10 @@ class LionRule(Rule):
         self, state: Momentum, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, Momentum, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
-        way = {name: torch.lerp(state.mean[name], g, 1 - self.beta1) for name, g in grads.items()}
-        mean = {name: torch.lerp(state.mean[name], g, 1 - self.beta2) for name, g in grads.items()}
-        moved = {name: _signed(p, way[name], lr, self.weight_decay) for name, p in params.items()}
+        way = running(state.mean, grads, self.beta1)
+        mean = running(state.mean, grads, self.beta2)
+        moved = {name: decayed(p, way[name].sign(), lr, self.weight_decay) for name, p in params.items()}
         return moved, Momentum(mean), {"loss": loss}
 
     def state_bytes(self, params: Params) -> int:
         return size(params)
-
-
-def _signed(p: Tensor, way: Tensor, lr: float | Tensor, weight_decay: float) -> Tensor:
-    rate = per_member(lr, p)
-    return (p * (1 - rate * weight_decay)).sub_(rate * way.sign())

@@ -6,14 +6,14 @@ moment is a running mean of ``(Q_L' G Q_R)^2``; the first is kept unturned, and 
 step, then from one step of orthogonal iteration every so many steps. What is no matrix goes by AdamW.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from imitation.optim.adamw import AdamWRule, AdamWState
-from imitation.optim.algebra import Scalar, size
-from imitation.optim.contract import Draws, GradientObjective, Objective, Params, Rule, per_member
+from imitation.optim.algebra import Scalar, decayed, size
+from imitation.optim.contract import Draws, Objective, Params, Rule
 from imitation.optim.matrices import divided
 
 
@@ -80,15 +80,11 @@ class SoapRule(Rule):
             after.square[name] = torch.lerp(state.square[name], turned * turned, 1 - self.beta2)
             root = (after.square[name] / (1 - self.beta2**step)).sqrt() + self.eps
             way = QL.mT @ after.mean[name] @ QR / (1 - self.beta1**step) / root
-            rate = per_member(lr, p)
-            moved[name] = p * (1 - rate * self.weight_decay) - rate * (QL @ way @ QR.mT)
-        known = GradientObjective("the gradient that SOAP asked for", lambda _: (loss, divided(grads)[1]))
-        rest_moved, rest, _ = self.rest.update(state.rest, others, known, lr, draws)
-        both = moved | rest_moved
-        state = SoapState(
-            step, after.mean, after.square, after.left, after.right, after.left_basis, after.right_basis, rest
-        )
-        return {name: both[name] for name in params}, state, {"loss": loss}
+            moved[name] = decayed(p, QL @ way @ QR.mT, lr, self.weight_decay)
+        vectors, rest = self.rest.stepped(state.rest, others, divided(grads)[1], lr)
+        both = moved | vectors
+        moved = {name: both[name] for name in params}
+        return moved, replace(after, rest=rest), {"loss": loss}
 
     def _basis(self, factor: Tensor, basis: Tensor, step: int) -> Tensor:
         if step == 1:

@@ -70,6 +70,10 @@ class TorchFace(torch.optim.Optimizer):
         first = next(iter(self._named.values()))
         return drawn(draws, [self._generator], first.dtype)
 
+    def _begun(self, weights: Params) -> Any:
+        """The rule's state before its first step."""
+        return self._rule.init(weights, self._drawn(asked_first(self._rule, weights)))
+
     def renew(self) -> None:
         """Say that the target has changed, as it does between rounds of DAgger."""
         if self._progress is not None:
@@ -82,7 +86,7 @@ class TorchFace(torch.optim.Optimizer):
             raise ValueError("the model holds the deployed weights; call train() on the optimizer first")
         weights = self._weights()
         if self._progress is None:
-            self._progress = self._rule.init(weights, self._drawn(asked_first(self._rule, weights)))
+            self._progress = self._begun(weights)
         objective = self._objective or model_objective(self._named, closure)
         lr = self.param_groups[0]["lr"]
         draws = self._drawn(asked(self._rule, weights))
@@ -121,9 +125,7 @@ class TorchFace(torch.optim.Optimizer):
         record = self.state.get("rule")  # type: ignore[call-overload]
         self._progress = None
         if record is not None:
-            weights = self._weights()
-            fresh = self._rule.init(weights, self._drawn(asked_first(self._rule, weights)))
-            self._progress = restored(fresh, record)
+            self._progress = restored(self._begun(self._weights()), record)
             self._generator.set_state(self.state["draws"])  # type: ignore[index]
 
 
