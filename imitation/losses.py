@@ -1,4 +1,4 @@
-"""Losses of one action error, in the action's own units."""
+"""Losses of one action error, in the action's own units or in those of the expert's cost."""
 
 from collections.abc import Callable
 
@@ -6,22 +6,37 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+Loss = Callable[[Tensor, Tensor | None], Tensor]
+"""Of an error ``(..., m)`` and, where the loss uses it, the curvature ``(..., m, m)`` there: ``(...)``."""
 
-def l2(error: Tensor) -> Tensor:
+
+def l2(error: Tensor, curvature: Tensor | None = None) -> Tensor:
     """``mean_i e_i^2`` of ``error (..., m)``: (...)."""
     return error.square().mean(dim=-1)
 
 
-def l1(error: Tensor) -> Tensor:
+def l1(error: Tensor, curvature: Tensor | None = None) -> Tensor:
     """``||e||_2``, not squared (the norm of science's forward training): (...)."""
     return torch.linalg.vector_norm(error, dim=-1)
 
 
-def huber(error: Tensor) -> Tensor:
+def huber(error: Tensor, curvature: Tensor | None = None) -> Tensor:
     """``mean_i`` of ``e_i^2 / 2`` where ``|e_i| <= 1`` and ``|e_i| - 1/2`` beyond: (...)."""
     return huber_loss(error, torch.zeros_like(error), reduction="none").mean(dim=-1)
 
 
-def loss_function(name: str) -> Callable[[Tensor], Tensor]:
-    """The loss of that name, as a function of the error."""
-    return {"l2": l2, "l1": l1, "huber": huber}[name]
+def excess(error: Tensor, curvature: Tensor | None) -> Tensor:
+    """``e'We / 2``, in units of cost: with ``W = d2Q/du2`` what the error costs the closed loop (...).
+
+    Exact where the expert is optimal and unconstrained; elsewhere it leaves out a term of first order.
+    """
+    assert curvature is not None
+    return (error * (curvature @ error[..., None])[..., 0]).sum(dim=-1) / 2
+
+
+LOSSES = {"l2": l2, "l1": l1, "huber": huber, "curvature": excess}
+
+
+def loss_function(name: str) -> Loss:
+    """The loss of that name."""
+    return LOSSES[name]

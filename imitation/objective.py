@@ -1,33 +1,91 @@
-"""The cloning loss of a population on one minibatch, as an objective for update rules."""
+"""The cloning loss of a population, as an objective for update rules."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from imitation.optim.contract import GradientObjective, Params
+from imitation.losses import Loss, loss_function
+from imitation.optim.batches import Batch, BatchObjective
 from imitation.policies.contract import Tensors
 from imitation.population import Forward
+from imitation.samples import Samples
+
+_PART = 4096  # samples of a member in one part of the whole training set
 
 
-def cloning_objective(
-    forward: Forward, buffers: Tensors, loss: Callable[[Tensor], Tensor], x: Tensor, u: Tensor
-) -> GradientObjective:
-    """Mean over the minibatch of ``loss(forward(params, x) - u)``, for each member by itself.
+@dataclass(frozen=True, eq=False)
+class Cloning:
+    """``loss(forward(params, x) - u)`` over the samples of K members, which lie in one table.
 
     Args:
         forward: the population's raw policy.
         buffers: the policy's buffers ``(K, ...)``.
-        loss: of an error ``(..., m)``.
-        x, u: states ``(K, B, n)`` and target actions ``(K, B, m)``.
+        loss: of an error and of the expert's curvature there.
+        metric: of the outputs in the Gauss-Newton matrix: the loss's own Hessian, or the curvature.
+        x, u: states ``(S, n)`` and target actions ``(S, m)`` of all members.
+        curvature: of the expert's value in its action ``(S, m, m)``, where it is used.
+        starts, sizes: first row and number of rows of each member ``(K,)``.
     """
 
-    def gradient(params: Params) -> tuple[Tensor, Params]:
-        leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-        with torch.enable_grad():
-            losses = loss(forward(leaves | buffers, x) - u).mean(dim=-1)
-            # Members share no weight, so the gradient of the sum is that of each.
-            grads = torch.autograd.grad(losses.sum(), list(leaves.values()))
-        return losses.detach(), dict(zip(leaves, grads, strict=True))
+    forward: Forward
+    buffers: Tensors
+    loss: Loss
+    metric: Literal["loss", "curvature"]
+    x: Tensor
+    u: Tensor
+    curvature: Tensor | None
+    starts: Tensor
+    sizes: Tensor
 
-    return GradientObjective("the cloning loss", gradient)
+    @classmethod
+    def of(
+        cls,
+        forward: Forward,
+        buffers: Tensors,
+        training: Sequence[Samples],
+        dtype: torch.dtype,
+        *,
+        loss: str = "l2",
+        metric: Literal["loss", "curvature"] = "loss",
+    ) -> "Cloning":
+        """The loss of that name over one member's samples after the other."""
+
+        def joined(name: str) -> Tensor:
+            return torch.from_numpy(np.concatenate([getattr(one, name) for one in training])).to(dtype)
+
+        sizes = torch.tensor([len(one) for one in training])
+        curvature = joined("curvature") if "curvature" in (loss, metric) else None
+        table = joined("x"), joined("u"), curvature
+        return cls(forward, buffers, loss_function(loss), metric, *table, sizes.cumsum(0) - sizes, sizes)
+
+    def objective(self, places: Tensor) -> BatchObjective:
+        """On the minibatch ``places (K, B)``, each member's counted from its own first sample."""
+        return BatchObjective(self.batch(places + self.starts[:, None]), self.parts)
+
+    def batch(self, rows: Tensor, weights: Tensor | None = None) -> Batch:
+        """The samples ``rows (K, B)`` of the table."""
+        K, B = rows.shape
+
+        def chosen(table: Tensor) -> Tensor:
+            return table.index_select(0, rows.flatten()).view(K, B, *table.shape[1:])
+
+        x, u = chosen(self.x), chosen(self.u)
+        W = None if self.curvature is None else chosen(self.curvature)
+
+        def outputs(params: Tensors) -> Tensor:
+            return self.forward(params | self.buffers, x)
+
+        metric = W if self.metric == "curvature" else None
+        return Batch(outputs, lambda y: self.loss(y - u, W), weights, metric)
+
+    def parts(self) -> Iterator[Batch]:
+        """Each member's whole training set; those that have fewer samples run out with weights 0."""
+        for first in range(0, int(self.sizes.max()), _PART):
+            places = torch.arange(first, min(first + _PART, int(self.sizes.max())))
+            inside = (places < self.sizes[:, None]).to(self.x.dtype)
+            rows = self.starts[:, None] + torch.minimum(places, self.sizes[:, None] - 1)
+            yield self.batch(rows, inside / self.sizes[:, None])

@@ -1,7 +1,7 @@
 """From rollouts to training samples: rows, the validation split, and minibatch indices."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,10 +14,14 @@ _BLOCK = 256  # steps whose indices are drawn at once
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """States ``x (S, n)`` and the actions to imitate ``u (S, m)``, episode by episode."""
+    """States ``x (S, n)`` and the actions to imitate ``u (S, m)``, episode by episode.
+
+    ``curvature (S, m, m)`` is that of the expert's value in its action; None where the labels have none.
+    """
 
     x: Array
     u: Array
+    curvature: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -28,12 +32,40 @@ def samples(rollouts: Rollouts) -> Samples:
 
     With labels, a step whose label is not usable is left out (its input may be noisy or made up).
     """
-    states = rollouts.x[:, :-1]
-    if rollouts.labels is not None:
-        keep, actions = rollouts.labels.usable, rollouts.labels.u
-    else:
-        keep, actions = np.arange(rollouts.steps) < rollouts.length[:, None], rollouts.u
-    return Samples(states[keep], actions[keep])
+    states, labels = rollouts.x[:, :-1], rollouts.labels
+    if labels is None:
+        keep = np.arange(rollouts.steps) < rollouts.length[:, None]
+        return Samples(states[keep], rollouts.u[keep])
+    keep = labels.usable
+    curvature = None if labels.curvature is None else labels.curvature[keep]
+    return Samples(states[keep], labels.u[keep], curvature)
+
+
+def with_capped_curvature(training: Samples, validation: Samples, cap: float) -> tuple[Samples, Samples]:
+    """No eigenvalue of a curvature above ``cap`` times the median of the largest over training samples.
+
+    A barrier's curvature grows like 1/eta where an input constraint is active: a few samples would
+    outweigh all others.
+
+    Raises:
+        ValueError: where the samples have no curvature.
+    """
+    if training.curvature is None or validation.curvature is None:
+        raise ValueError(
+            "rollouts hold no label.curvature, which this learner weighs errors by; demonstrate with an "
+            "expert that has one (Online, Barrier, Explicit, Lqr), and keep its labels"
+        )
+    most = cap * float(np.median(np.linalg.eigvalsh(training.curvature)[:, -1]))
+    return (
+        replace(training, curvature=_capped(training.curvature, most)),
+        replace(validation, curvature=_capped(validation.curvature, most)),
+    )
+
+
+def _capped(matrices: Array, most: float) -> Array:
+    """Symmetric matrices ``(S, m, m)`` with no eigenvalue above ``most``."""
+    values, vectors = np.linalg.eigh(matrices)
+    return (vectors * np.minimum(values, most)[:, None, :]) @ np.swapaxes(vectors, 1, 2)
 
 
 def split(rollouts: Rollouts, share: float) -> tuple[Samples, Samples]:

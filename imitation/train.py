@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from imitation.learners.configs import LearnerConfig
-from imitation.losses import loss_function
-from imitation.objective import cloning_objective
+from imitation.objective import Cloning
 from imitation.optim.contract import Params, Rule, require_offers
 from imitation.optim.draws import asked, asked_first, drawn
 from imitation.optim.flat import FlatObjective, Layout
 from imitation.optim.schedules import factor
 from imitation.policies.contract import Tensors
 from imitation.population import forward, stacked
-from imitation.samples import Samples, minibatches, split
+from imitation.samples import Samples, minibatches, split, with_capped_curvature
 from imitation.trained import History, Trained
 from mpc.arrays import Array
 from mpc.problem import ControlProblem
@@ -106,6 +105,8 @@ def _prepare(problem: ControlProblem, learner: LearnerConfig, member: Member) ->
             f"{problem.m}; use demonstrations of this problem"
         )
     training, validation = split(member.rollouts, learner.validation)
+    if learner.uses_curvature:
+        training, validation = with_capped_curvature(training, validation, learner.curvature_cap)
     policy = learner.policy.build(problem.n, problem.m, problem.U.bounds)
     seed = integer_seed("weights", learner.policy.architecture, member.rep)
     policy.draw(torch.Generator().manual_seed(seed))
@@ -131,14 +132,13 @@ def _shifted(progress: Progress | None, done: int, total: int) -> Callable[[int]
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """One batched program: K members, their data in one table, the rule over their stacked weights."""
+    """One batched program: K members, their loss, the rule over their stacked weights."""
 
     problem: ControlProblem
     learner: LearnerConfig
     rule: Rule
     members: list[_Prepared]
-    x: Tensor
-    u: Tensor
+    cloning: Cloning
     params: Params
     buffers: Tensors
 
@@ -146,12 +146,12 @@ class _Run:
     def of(
         cls, problem: ControlProblem, learner: LearnerConfig, rule: Rule, members: list[_Prepared]
     ) -> "_Run":
-        dtype = getattr(torch, learner.dtype)
-        x, u = (
-            torch.from_numpy(np.concatenate([getattr(one.training, name) for one in members])).to(dtype)
-            for name in ("x", "u")
-        )
-        return cls(problem, learner, rule, members, x, u, *stacked([one.policy for one in members]))
+        params, buffers = stacked([one.policy for one in members])
+        cloning = Cloning.of(
+            forward(members[0].policy), buffers, [one.training for one in members],
+            getattr(torch, learner.dtype), loss=learner.loss, metric=learner.metric,
+        )  # fmt: skip
+        return cls(problem, learner, rule, members, cloning, params, buffers)
 
     @property
     def steps(self) -> int:
@@ -159,16 +159,11 @@ class _Run:
 
     def objectives(self) -> Any:
         """The minibatch objective of step 0, 1, ..."""
-        learner, K = self.learner, len(self.members)
-        sizes = [len(one.training) for one in self.members]
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])[None, :, None]
-        policy, loss = forward(self.members[0].policy), loss_function(learner.loss)
+        learner, sizes = self.learner, [len(one.training) for one in self.members]
         reps = [one.rep for one in self.members]
         for block in minibatches(sizes, reps, learner.batch, learner.epochs is not None):
-            for rows in torch.from_numpy((block + starts).reshape(len(block), -1)):
-                x = self.x.index_select(0, rows).view(K, learner.batch, -1)
-                u = self.u.index_select(0, rows).view(K, learner.batch, -1)
-                yield cloning_objective(policy, self.buffers, loss, x, u)
+            for places in torch.from_numpy(block):
+                yield self.cloning.objective(places)
 
     def fit(
         self, notify: Callable[[int], None], observe: Observer | None
@@ -179,7 +174,7 @@ class _Run:
         params = layout.pack(self.params) if layout else self.params
         seeds = [integer_seed("draws", one.rep) for one in self.members]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        dtype = self.x.dtype
+        dtype = self.cloning.x.dtype
         state = rule.init(params, drawn(asked_first(rule, params), generators, dtype))
         each_step = asked(rule, params)
         marks = [ceil(steps * (i + 1) / _POINTS) for i in range(_POINTS)]
@@ -212,17 +207,17 @@ class _Run:
 
     def validation(self, params: Params) -> np.ndarray:
         """Loss of each member's deployed policy over its own held-out samples ``(K,)``."""
-        loss = loss_function(self.learner.loss)
         out = np.full(len(self.members), np.nan)
         for k, one in enumerate(self.members):
             if len(one.validation):
                 tensors = {name: value[k] for name, value in (params | self.buffers).items()}
                 one.policy.load_state_dict(tensors)
-                x, u = (
-                    torch.from_numpy(rows).to(self.x.dtype) for rows in (one.validation.x, one.validation.u)
+                x, u, W = (
+                    None if rows is None else torch.from_numpy(rows).to(self.cloning.x.dtype)
+                    for rows in (one.validation.x, one.validation.u, one.validation.curvature)
                 )
                 with torch.no_grad():
-                    out[k] = loss(one.policy.eval()(x) - u).mean().item()
+                    out[k] = self.cloning.loss(one.policy.eval()(x) - u, W).mean().item()
                 one.policy.train()
         return out
 

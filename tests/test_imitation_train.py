@@ -11,7 +11,6 @@ from torch import nn
 from imitation import population
 from imitation.learners import BehaviourCloning
 from imitation.losses import huber, l1, l2
-from imitation.objective import cloning_objective
 from imitation.optim import AdamW, Foreign
 from imitation.policies import Mlp
 from imitation.samples import minibatches, samples, split
@@ -321,16 +320,9 @@ def test_wrong_input_is_refused(problem):
     for arguments, message in [
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"validation": 1.0}, "validation must be a share"),
-        ({"loss": "mse"}, "loss must be one of l2, l1, huber, got 'mse'"),
+        ({"loss": "mse"}, "loss must be one of l2, l1, huber, curvature, got 'mse'"),
     ]:
         with pytest.raises(ValueError, match=message):
             BehaviourCloning(**arguments)
     with pytest.raises(ValueError, match="depth must be at least 1"):
         Mlp(depth=0)
-
-
-def test_the_cloning_objective_offers_gradients_only():
-    objective = cloning_objective(lambda tensors, x: x, {}, l2, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
-    for ask in (objective.hvp, objective.ggn, objective.sample_grad):
-        with pytest.raises(ValueError, match="the cloning loss does not offer"):
-            ask({}, {})

@@ -20,8 +20,13 @@ class BehaviourCloning:
     """Architecture."""
     optimizer: AnyOptimizer = field(default_factory=AdamW)
     """Update rule and its hyper-parameters."""
-    loss: Literal["l2", "l1", "huber"] = "l2"
-    """Of an error e: 'l2' mean of e_i^2, 'l1' mean of ||e||_2, 'huber' mean of Huber(e_i) with knee 1."""
+    loss: Literal["l2", "l1", "huber", "curvature"] = "l2"
+    """Of an error e: 'l2' mean of e_i^2, 'l1' mean of ||e||_2, 'huber' mean of Huber(e_i) with knee 1,
+    'curvature' e'We/2 with W = d2Q/du2 of the expert, in units of cost."""
+    metric: Literal["loss", "curvature"] = "loss"
+    """Of the action in Gauss-Newton steps: the Hessian of the loss, or the expert's curvature W."""
+    curvature_cap: float = 10.0
+    """Largest eigenvalue of W, in parts of the median over the samples; inf for none."""
     steps: int = 2000
     """Gradient steps."""
     batch: int = 256
@@ -39,16 +44,24 @@ class BehaviourCloning:
         for name, value in (("steps", self.steps), ("batch", self.batch), ("epochs", self.epochs)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if not self.curvature_cap > 0:
+            raise ValueError(f"curvature_cap must be positive, got {self.curvature_cap}")
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation must be a share in [0, 1), got {self.validation}")
         choices = (
-            ("loss", self.loss, ("l2", "l1", "huber")),
+            ("loss", self.loss, ("l2", "l1", "huber", "curvature")),
+            ("metric", self.metric, ("loss", "curvature")),
             ("schedule", self.schedule, tuple(SCHEDULES)),
             ("dtype", self.dtype, ("float32", "float64")),
         )
         for name, value, allowed in choices:
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+    @property
+    def uses_curvature(self) -> bool:
+        """Whether the labels must have a curvature."""
+        return "curvature" in (self.loss, self.metric)
 
 
 LearnerConfig = BehaviourCloning

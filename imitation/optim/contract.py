@@ -30,15 +30,18 @@ class Objective(Protocol):
         ...
 
     def hvp(self, params: Params, v: Params, full: bool = True) -> Params:
-        """Hessian of the loss times ``v``; ``full``: of the whole training set's loss."""
+        """Hessian of the loss times ``v``; ``full``: of the whole training set's loss.
+
+        ``v`` holds one vector a member, like ``params``, or a block of b: tensors ``(b, K, ...)``.
+        """
         ...
 
     def ggn(self, params: Params, v: Params) -> Params:
-        """Generalised Gauss-Newton matrix of the loss times ``v``."""
+        """Generalised Gauss-Newton matrix of the minibatch's loss times ``v``, one vector a member."""
         ...
 
     def sample_grad(self, params: Params, i: Tensor) -> Params:
-        """Gradient of the loss of sample ``i (K,)`` of the minibatch."""
+        """Gradient of the loss of one sample of the minibatch: ``i (K,)``, modulo their number."""
         ...
 
 

@@ -27,14 +27,20 @@ class Layout:
         return cls(tuple(params), tuple(tuple(p.shape[1:]) for p in params.values()))
 
     def pack(self, params: Params) -> Params:
-        """Named tensors as ``{"flat": (K, P)}``."""
-        return {FLAT: torch.cat([params[name].flatten(1) for name in self.names], dim=1)}
+        """Named tensors as ``{"flat": (K, P)}``; blocks of vectors, ``(b, K, ...)``, as ``(b, K, P)``."""
+        rows = [
+            p.reshape(*p.shape[: p.dim() - len(shape)], -1)
+            for p, shape in (
+                (params[name], shape) for name, shape in zip(self.names, self.shapes, strict=True)
+            )
+        ]
+        return {FLAT: torch.cat(rows, dim=-1)}
 
     def views(self, packed: Params) -> Params:
         """Inverse of ``pack``, without a copy."""
-        pieces = packed[FLAT].split([prod(shape) for shape in self.shapes], dim=1)
+        pieces = packed[FLAT].split([prod(shape) for shape in self.shapes], dim=-1)
         return {
-            name: piece.view(-1, *shape)
+            name: piece.view(*piece.shape[:-1], *shape)
             for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)
         }
 

@@ -1,0 +1,138 @@
+"""The cloning loss offers its Hessian, its Gauss-Newton matrix and its samples' gradients: against whole ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from imitation.demonstrate import demonstrate
+from imitation.learners.configs import BehaviourCloning
+from imitation.objective import Cloning
+from imitation.optim.flat import FlatObjective, Layout
+from imitation.policies.configs import Mlp
+from imitation.population import forward, mapped, stacked
+from imitation.samples import Samples, with_capped_curvature
+from imitation.train import Member, train
+from mpc import BarrierExpert, LqrExpert, OnlineExpert, catalogue
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+SIZES = (5, 9)
+M = 2
+
+
+def samples(size, seed):
+    rng = np.random.default_rng(seed)
+    roots = rng.normal(size=(size, M, M))
+    return Samples(rng.normal(size=(size, 3)), rng.normal(size=(size, M)), roots @ np.swapaxes(roots, 1, 2))
+
+
+def population(loss, metric="loss", by=forward):
+    policies = [Mlp(width=4, depth=3, normalise=False).build(3, M) for _ in SIZES]
+    for k, policy in enumerate(policies):
+        policy.draw(torch.Generator().manual_seed(k))
+    params, buffers = stacked(policies)
+    training = [samples(size, k) for k, size in enumerate(SIZES)]
+    cloning = Cloning.of(by(policies[0]), buffers, training, torch.float64, loss=loss, metric=metric)
+    return cloning, params, training
+
+
+PLACES = torch.tensor([[0, 3, 3, 1], [8, 2, 5, 7]])
+
+
+def one_loss(cloning, training, layout, k, loss, places):
+    """The loss of member k as a function of its flat weights, sample by sample."""
+
+    def losses(w):
+        params = layout.views({"flat": w[None]})
+        buffers = {name: b[k : k + 1] for name, b in cloning.buffers.items()}
+        x, u, W = (torch.from_numpy(getattr(training[k], name)[places]) for name in ("x", "u", "curvature"))
+        e = (cloning.forward(params | buffers, x[None])[0] - u)[..., None]
+        if loss == "curvature":
+            return (e.mT @ W @ e)[:, 0, 0] / 2
+        return {"l2": (e**2).mean(dim=(1, 2)), "l1": (e**2).sum(dim=(1, 2)).sqrt()}[loss]
+
+    return losses
+
+
+@pytest.mark.parametrize("by", [forward, mapped])
+@pytest.mark.parametrize("loss", ["l2", "l1", "curvature"])
+def test_products_are_those_of_the_whole_hessian(loss, by):
+    cloning, params, training = population(loss, by=by)
+    layout = Layout.of(params)
+    objective, flat = FlatObjective(cloning.objective(PLACES), layout), layout.pack(params)
+    v = torch.randn(3, *flat["flat"].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for full in (True, False):
+        block = objective.hvp(flat, {"flat": v}, full)["flat"]
+        assert torch.allclose(objective.hvp(flat, {"flat": v[1]}, full)["flat"], block[1], rtol=1e-12)
+        for k, size in enumerate(SIZES):
+            places = np.arange(size) if full else PLACES[k].numpy()
+            whole = one_loss(cloning, training, layout, k, loss, places)
+            H = torch.func.hessian(lambda w, f=whole: f(w).mean())(flat["flat"][k])
+            torch.testing.assert_close(block[:, k], v[:, k] @ H, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(("loss", "metric"), [("l2", "loss"), ("curvature", "loss"), ("l2", "curvature")])
+def test_the_gauss_newton_matrix_and_gradients_of_samples(loss, metric):
+    cloning, params, training = population(loss, metric)
+    layout = Layout.of(params)
+    objective, flat = FlatObjective(cloning.objective(PLACES), layout), layout.pack(params)
+    v = torch.randn(flat["flat"].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    product = objective.ggn(flat, {"flat": v})["flat"]
+    i = torch.tensor([2, 5])
+    slopes = objective.sample_grad(flat, i)["flat"]
+    for k in range(2):
+        places = PLACES[k].numpy()
+        W = torch.from_numpy(training[k].curvature[places])
+        if (loss, metric) == ("l2", "loss"):
+            W = torch.eye(M, dtype=torch.float64).expand_as(W) * 2 / M
+        x = torch.from_numpy(training[k].x[places])
+        buffers = {name: b[k : k + 1] for name, b in cloning.buffers.items()}
+
+        def outputs(w, x=x, buffers=buffers):
+            return cloning.forward(layout.views({"flat": w[None]}) | buffers, x[None])[0]
+
+        J = torch.func.jacrev(outputs)(flat["flat"][k])
+        G = torch.einsum("bip,bij,bjq->pq", J, W, J) / len(places)
+        torch.testing.assert_close(product[k], G @ v[k], rtol=1e-9, atol=1e-11)
+        losses = one_loss(cloning, training, layout, k, loss, places)
+        slope = torch.func.grad(lambda w, f=losses, j=int(i[k]) % 4: f(w)[j])(flat["flat"][k])
+        torch.testing.assert_close(slopes[k], slope, rtol=1e-9, atol=1e-11)
+
+
+def test_the_whole_training_set_comes_in_parts(monkeypatch):
+    cloning, params, _ = population("l2")
+    objective = cloning.objective(PLACES)
+    loss, grads = objective.full_loss_and_grad(params)
+    monkeypatch.setattr("imitation.objective._PART", 4)
+    assert len(list(cloning.parts())) == 3
+    parted, again = objective.full_loss_and_grad(params)
+    torch.testing.assert_close(parted, loss)
+    assert all(torch.allclose(grads[name], again[name], rtol=1e-10) for name in grads)
+
+
+def test_a_capped_curvature_keeps_its_eigenvectors_and_no_eigenvalue_beyond_the_cap():
+    training, held = samples(30, 0), samples(4, 1)
+    values = np.linalg.eigvalsh(training.curvature)
+    most = 0.5 * np.median(values[:, -1])
+    capped, validation = with_capped_curvature(training, held, 0.5)
+    np.testing.assert_allclose(
+        np.linalg.eigvalsh(capped.curvature), np.minimum(values, most), rtol=1e-9, atol=1e-12
+    )
+    commutator = capped.curvature @ training.curvature
+    np.testing.assert_allclose(commutator, np.swapaxes(commutator, 1, 2), atol=1e-9)
+    assert np.linalg.eigvalsh(validation.curvature).max() <= most * (1 + 1e-12)
+    free, _ = with_capped_curvature(training, held, np.inf)
+    np.testing.assert_allclose(free.curvature, training.curvature, atol=1e-12)
+    with pytest.raises(ValueError, match=r"rollouts hold no label\.curvature"):
+        with_capped_curvature(replace(training, curvature=None), held, 1.0)
+
+
+@pytest.mark.parametrize("make", [LqrExpert, OnlineExpert, lambda p: BarrierExpert(p, eta=0.1)])
+def test_a_policy_is_cloned_by_what_its_errors_cost(make):
+    problem = catalogue.double_integrator()
+    rollouts = demonstrate(problem, make(problem), "double_integrator", 0, 4, 10).rollouts
+    learner = BehaviourCloning(policy=Mlp(width=8, depth=2), steps=60, batch=16, loss="curvature")
+    loss = train(problem, learner, [Member(rollouts, 0)]).history.loss[0]
+    assert loss[-1] < loss[0]
