@@ -1,4 +1,4 @@
-"""The cloning loss offers its Hessian, its Gauss-Newton matrix and its samples' gradients: against whole ones."""
+"""The cloning loss's Hessian, Gauss-Newton matrix and gradients of samples, against whole matrices."""
 
 from dataclasses import replace
 

@@ -20,6 +20,7 @@ from imitation.optim import (
     Ftrl,
     Lion,
     Muon,
+    Rotated,
     Sam,
     ScheduleFree,
     Sgd,
@@ -27,9 +28,10 @@ from imitation.optim import (
     SlimAdam,
     Sm3,
     Soap,
+    SvdRotated,
 )
 from imitation.optim.draws import drawn
-from imitation.optim.reference import adam, averaging, online, plain, sharpness
+from imitation.optim.reference import adam, averaging, online, plain, rotations, sharpness
 from imitation.optim.state import bytes_of
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -53,6 +55,25 @@ def scales(member):
     generator = generators([member])[0]
     while True:
         yield float(-torch.log1p(-torch.rand((), generator=generator, dtype=torch.float64)))
+
+
+def rotation(member, *draws):
+    """The rotation (7, 7) that Haar blocks make; blocks of one draw are index sets of equal size."""
+    generator, R = generators([member])[0], np.eye(7)
+    for blocks in draws:
+        shape = len(blocks), len(blocks[0]), len(blocks[0])
+        normals = torch.randn(shape, generator=generator, dtype=torch.float64).numpy()
+        for rows, normal in zip(blocks, normals, strict=True):
+            Q, upper = np.linalg.qr(normal)
+            R[np.ix_(rows, rows)] = Q * np.sign(np.diag(upper))
+    return R
+
+
+def turned(config, *draws):
+    """A case: AdamW in coordinates that are turned by Haar blocks."""
+    return config, lambda w, g, k: rotations.rotated(
+        w, g, rotation(k, *draws), lambda v, slope: adam.adamw(v, slope, **ADAM)
+    )
 
 
 def clipped(gradient, by, most):
@@ -145,6 +166,10 @@ WHOLE = {
             w, g, lr=2e-2, interpolation=0.5, law="constant", weight=0.5, places=places(k, 0.5)
         ),
     ),
+    "rotated": turned(Rotated(AdamW(**ADAM), block=4), [[0, 2, 4, 6]], [[1, 3, 5]]),
+    "rotated by layers": turned(
+        Rotated(AdamW(**ADAM), scope="layer", block=5), [[0, 2, 4], [1, 3, 5]], [[6]]
+    ),
     **{
         f"ema, {law}": (
             Ema(AdamW(**ADAM), law=law, decay=0.9, gamma=3.0),
@@ -186,6 +211,14 @@ BY_TENSOR = {
         )
         for scale, nesterov in (("shape", True), ("rms", False))
     },
+    "svd": (
+        SvdRotated(AdamW(**{**ADAM, "eps": 1e-3}), every=20),
+        lambda w, g: (
+            rotations.singular(w, g, **{**ADAM, "eps": 1e-3}, every=20)
+            if w.ndim > 1
+            else adam.adamw(w, g, **{**ADAM, "eps": 1e-3})
+        ),
+    ),
     "soap": (
         Soap(**SOAP),
         lambda w, g: plain.soap(w, g, **SOAP) if w.ndim > 1 else adam.adamw(w, g, **{**ADAM, "eps": 1e-3}),

@@ -12,13 +12,13 @@ from imitation.optim.configs.foreign import Foreign
 from imitation.optim.configs.online import ClippedAdam, Ftrl
 from imitation.optim.configs.plain import Lion, Muon, Sgd, SignSgd, Soap
 from imitation.optim.configs.rules import PLAIN, PlainConfig
-from imitation.optim.configs.wrappers import Clipped, Ema, Sam, ScheduleFree
+from imitation.optim.configs.wrappers import Clipped, Ema, Rotated, Sam, ScheduleFree, SvdRotated
 
-WRAPPERS = ScheduleFree, Ema, Sam, Clipped
+WRAPPERS = ScheduleFree, Ema, Sam, Clipped, Rotated, SvdRotated
 """Rules that are made of another rule, their ``base``."""
 SUITE = *PLAIN, *WRAPPERS
 
-OptimizerConfig = PlainConfig | ScheduleFree | Ema | Sam | Clipped
+OptimizerConfig = PlainConfig | ScheduleFree | Ema | Sam | Clipped | Rotated | SvdRotated
 """What the command line offers."""
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ __all__ = [
     "Lion",
     "Muon",
     "OptimizerConfig",
+    "Rotated",
     "Sam",
     "ScheduleFree",
     "Sgd",
@@ -51,4 +52,5 @@ __all__ = [
     "SlimAdam",
     "Sm3",
     "Soap",
+    "SvdRotated",
 ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Base = Config
     from imitation.optim.averaging import EmaRule, ScheduleFreeRule
     from imitation.optim.clipping import ClippedRule
+    from imitation.optim.rotations import RotatedRule, SingularRule
     from imitation.optim.sharpness import SamRule
 else:
     Base = PlainConfig  # the command line reads annotations at run time; in Python any config is a base
@@ -140,3 +141,50 @@ class Sam(Buildable):
         from imitation.optim.sharpness import SamRule
 
         return SamRule(self.base.rule(), self.rho, self.normalised, self.adaptive)
+
+
+@dataclass(frozen=True)
+class Rotated(Buildable):
+    """The base in coordinates turned by random rotations, fixed for the run (arXiv 2410.19964)."""
+
+    base: Base = field(default_factory=AdamW)
+    """The rule that steps."""
+    scope: Literal["global", "layer", "output", "input"] = "global"
+    """What is turned among itself: all weights, a tensor's, those into an output or from an input neuron."""
+    block: int = 64
+    """Largest number of weights that one rotation mixes; it stores block numbers a weight."""
+
+    def __post_init__(self) -> None:
+        require("block", self.block, self.block >= 1, "must be at least 1")
+        one_of("scope", self.scope, ("global", "layer", "output", "input"))
+
+    @property
+    def lr(self) -> float:
+        return self.base.lr
+
+    def rule(self) -> "RotatedRule":
+        from imitation.optim.rotations import RotatedRule
+
+        return RotatedRule(self.base.rule(), self.scope, self.block)
+
+
+@dataclass(frozen=True)
+class SvdRotated(Buildable):
+    """The base in the singular bases of each matrix's gradient (arXiv 2410.19964)."""
+
+    base: Base = field(default_factory=AdamW)
+    """The rule that steps; all that is no matrix it steps as it is."""
+    every: int = 250
+    """Steps between renewals of the bases."""
+
+    def __post_init__(self) -> None:
+        positive(every=self.every)
+
+    @property
+    def lr(self) -> float:
+        return self.base.lr
+
+    def rule(self) -> "SingularRule":
+        from imitation.optim.rotations import SingularRule
+
+        return SingularRule(self.base.rule(), self.every)
