@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from optim_problems import STEPS, Bowls, flattened, generators, run, start, steps_of
+from optim_problems import STEPS, Bowls, Turned, flattened, generators, run, start, steps_of
 from torch import nn
 
 from imitation.optim import (
@@ -16,8 +16,11 @@ from imitation.optim import (
     AdamW,
     Clipped,
     ClippedAdam,
+    Conversion,
     Ema,
+    Escape,
     Ftrl,
+    GaussNewton,
     Lion,
     Muon,
     Rotated,
@@ -28,10 +31,12 @@ from imitation.optim import (
     SlimAdam,
     Sm3,
     Soap,
+    Subspace,
     SvdRotated,
 )
+from imitation.optim.batches import Batch, BatchObjective
 from imitation.optim.draws import drawn
-from imitation.optim.reference import adam, averaging, online, plain, rotations, sharpness
+from imitation.optim.reference import adam, averaging, curvature, online, plain, rotations, sharpness
 from imitation.optim.state import bytes_of
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -73,6 +78,66 @@ def turned(config, *draws):
     """A case: AdamW in coordinates that are turned by Haar blocks."""
     return config, lambda w, g, k: rotations.rotated(
         w, g, rotation(k, *draws), lambda v, slope: adam.adamw(v, slope, **ADAM)
+    )
+
+
+def matrix(member, cubic):
+    """The Hessian (cubic = 3) or Gauss-Newton matrix (2) of a member's turned bowl."""
+    bowl = Turned([member])
+    return lambda w: bowl.matrix(torch.from_numpy(w)[None], cubic)[0].numpy()
+
+
+def basis(member, k):
+    return torch.randn(7, k, generator=generators([member])[0], dtype=torch.float64).numpy()
+
+
+def around(member, gradient, rho):
+    """Draws a point on the sphere around w, and gives the gradient there."""
+    generator = generators([member])[0]
+
+    def drawn_at(w):
+        u = torch.randn(7, generator=generator, dtype=torch.float64).numpy()
+        return lambda w: gradient(w + rho * u / np.linalg.norm(u))
+
+    return drawn_at
+
+
+def sampled(member, gradient, rho):
+    """Draws a sample and a sign, and gives the sample's gradient up or down its own slope."""
+    generator = generators([member])[0]
+
+    def drawn_at(w):
+        i = int(torch.randint(2**31 - 1, (), generator=generator)) % 7
+        sign = 2 * int(torch.randint(2, (), generator=generator)) - 1
+        own = 7 * np.eye(7)[i]
+
+        def nearby(w):
+            slope = own * gradient(w)
+            return own * gradient(w + rho * sign * slope / np.linalg.norm(slope))
+
+        return nearby
+
+    return drawn_at
+
+
+def converted(choice, scaling, output):
+    """A case of the conversion with the paper's learner."""
+    zeta, lr = 0.8, 1e-2
+    config = Conversion(
+        Sgd(lr=zeta * lr, momentum=zeta), choice, zeta, scaling=scaling, output=output, discount=0.9
+    )
+
+    def draws(member):
+        generator = generators([member])[0]
+        while True:
+            s, choose = (
+                torch.rand((), generator=generator, dtype=torch.float64) if used else torch.ones(())
+                for used in (scaling != "one", output == "random")
+            )
+            yield float(-torch.log1p(-s) if scaling == "exponential" else s), float(choose)
+
+    return config, lambda w, g, k: curvature.conversion(
+        w, g, lr=lr, zeta=zeta, choice=choice, scaling=scaling, output=output, discount=0.9, draws=draws(k)
     )
 
 
@@ -166,6 +231,31 @@ WHOLE = {
             w, g, lr=2e-2, interpolation=0.5, law="constant", weight=0.5, places=places(k, 0.5)
         ),
     ),
+    "gauss-newton": (
+        GaussNewton(lr=0.1, damping=0.1, iterations=40),
+        lambda w, g, k: curvature.gauss_newton(w, g, matrix(k, 2), lr=0.1, damping=0.1),
+    ),
+    **{
+        f"{keep} momentum": (
+            Subspace(Sgd(lr=1e-2, momentum=0.5), keep=keep, k=2, first=3),
+            lambda w, g, k, keep=keep: curvature.subspace_sgd(
+                w, g, matrix(k, 3), basis(k, 2), lr=1e-2, momentum=0.5, keep=keep, first=3
+            ),
+        )
+        for keep in ("dominant", "bulk")
+    },
+    "escape by a sphere": (
+        Escape(SLOW, rho=0.1, small=2.0),
+        lambda w, g, k: curvature.escape_sgd(w, g, around(k, g, 0.1), lr=2e-2, small=2.0),
+    ),
+    "escape by a sample": (
+        Escape(SLOW, by="sample", rho=0.01, small=2.0),
+        lambda w, g, k: curvature.escape_sgd(w, g, sampled(k, g, 0.01), lr=2e-2, small=2.0),
+    ),
+    "conversion, momentum": converted("last", "uniform", "random"),
+    "conversion, exponential": converted("last", "exponential", "mean"),
+    "conversion, anchored": converted("anchor", "one", "newest"),
+    "conversion, schedule-free": converted("ahead", "uniform", "mean"),
     "rotated": turned(Rotated(AdamW(**ADAM), block=4), [[0, 2, 4, 6]], [[1, 3, 5]]),
     "rotated by layers": turned(
         Rotated(AdamW(**ADAM), scope="layer", block=5), [[0, 2, 4], [1, 3, 5]], [[6]]
@@ -242,14 +332,14 @@ def held(state, field, k):
 def test_weights_and_state_are_those_of_the_twin_over_a_hundred_steps(name):
     config, twin = WHOLE[name]
     members = [4, 1, 3]
-    objective = Bowls(members)
+    objective = Turned(members)
     begin = flattened(start(members)).numpy()
 
     def gradient(k):
         return lambda w: objective.flat_grad(torch.from_numpy(np.tile(w, (3, 1))))[k].numpy()
 
     paths = [twin(begin[k], gradient(k), members[k]) for k in range(3)]
-    for step, (rule, params, state, _) in enumerate(islice(steps_of(config, members), STEPS)):
+    for step, (rule, params, state, _) in enumerate(islice(steps_of(config, members, problem=Turned), STEPS)):
         deployed = flattened(rule.deployed(state, params))
         for k, path in enumerate(paths):
             theta, kept = next(path)
@@ -352,14 +442,21 @@ def test_bytes_of_state_are_exact(name):
     assert rule.state_bytes({n: p.float() for n, p in params.items()}) * 2 == bytes_of(state)
 
 
+X = torch.randn(32, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+Y = torch.stack([X[:, 0] * X[:, 1], X.sum(dim=1).sin()], dim=1)
+
+
+def objective_of(model):
+    """The loss of ``fit`` with all that a rule may ask for."""
+    outputs = torch.func.vmap(lambda params: torch.func.functional_call(model, params, (X,)))
+    return BatchObjective(Batch(outputs, lambda u: ((u - Y) ** 2).mean(dim=-1)))
+
+
 def fit(model, optimizer, steps):
-    data = torch.Generator().manual_seed(1)
-    x = torch.randn(32, 3, generator=data, dtype=torch.float64)
-    y = torch.stack([x[:, 0] * x[:, 1], x.sum(dim=1).sin()], dim=1)
 
     def closure():
         optimizer.zero_grad()
-        loss = ((model(x) - y) ** 2).mean()
+        loss = ((model(X) - Y) ** 2).mean()
         loss.backward()
         return loss
 
@@ -378,13 +475,15 @@ def network():
 @pytest.mark.parametrize("name", CASES)
 def test_the_torch_face_lowers_a_loss_and_a_saved_run_continues_bit_for_bit(name, tmp_path):
     model = network()
-    optimizer = CASES[name].build(model.named_parameters(), seed=3)
+    asks_more = CASES[name].rule().needs - {"grad"}
+    objective = objective_of(network()) if asks_more else None
+    optimizer = CASES[name].build(model.named_parameters(), objective, seed=3)
     losses = fit(model, optimizer, 60)
     assert losses[-1] < losses[0]
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "c.pt")
     expected = fit(model, optimizer, 9)
     saved, again = torch.load(tmp_path / "c.pt", weights_only=True), network()
-    fresh = CASES[name].build(again.named_parameters(), seed=4)
+    fresh = CASES[name].build(again.named_parameters(), objective, seed=4)
     again.load_state_dict(saved["model"])
     fresh.load_state_dict(saved["optimizer"])
     assert fit(again, fresh, 9) == expected

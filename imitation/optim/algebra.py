@@ -60,6 +60,11 @@ def decayed(p: Tensor, way: Tensor, lr: Scalar, weight_decay: float) -> Tensor:
     return (p * (1 - rate * weight_decay)).sub_(rate * way)
 
 
+def picked(mask: Tensor, a: Params, b: Params) -> Params:
+    """``a`` of the members where ``mask (K,)`` holds, ``b`` of the others."""
+    return {n: torch.where(mask.view(-1, *[1] * (p.dim() - 1)), p, b[n]) for n, p in a.items()}
+
+
 def over(a: Tensor, b: Tensor) -> Tensor:
     """``a / b``, with 0/0 = 0."""
     return torch.where(b == 0, torch.zeros_like(a), a / torch.where(b == 0, torch.ones_like(b), b))

@@ -7,18 +7,23 @@ Adding a rule adds one class here, one member of ``PLAIN`` and its union in ``ru
 from typing import TYPE_CHECKING
 
 from imitation.optim.configs.adam import Adafactor, Adam, AdamMini, AdamW, SlimAdam, Sm3
+from imitation.optim.configs.averages import Conversion, Ema, ScheduleFree
+from imitation.optim.configs.clipping import Clipped
 from imitation.optim.configs.config import Config
+from imitation.optim.configs.curvature import GaussNewton
 from imitation.optim.configs.foreign import Foreign
+from imitation.optim.configs.geometry import Escape, Rotated, Sam, Subspace, SvdRotated
 from imitation.optim.configs.online import ClippedAdam, Ftrl
 from imitation.optim.configs.plain import Lion, Muon, Sgd, SignSgd, Soap
 from imitation.optim.configs.rules import PLAIN, PlainConfig
-from imitation.optim.configs.wrappers import Clipped, Ema, Rotated, Sam, ScheduleFree, SvdRotated
 
-WRAPPERS = ScheduleFree, Ema, Sam, Clipped, Rotated, SvdRotated
+WRAPPERS = ScheduleFree, Ema, Conversion, Sam, Escape, Clipped, Rotated, SvdRotated, Subspace
 """Rules that are made of another rule, their ``base``."""
 SUITE = *PLAIN, *WRAPPERS
 
-OptimizerConfig = PlainConfig | ScheduleFree | Ema | Sam | Clipped | Rotated | SvdRotated
+OptimizerConfig = (
+    PlainConfig | ScheduleFree | Ema | Conversion | Sam | Escape | Clipped | Rotated | SvdRotated | Subspace
+)
 """What the command line offers."""
 
 if TYPE_CHECKING:
@@ -38,9 +43,12 @@ __all__ = [
     "Clipped",
     "ClippedAdam",
     "Config",
+    "Conversion",
     "Ema",
+    "Escape",
     "Foreign",
     "Ftrl",
+    "GaussNewton",
     "Lion",
     "Muon",
     "OptimizerConfig",
@@ -52,5 +60,6 @@ __all__ = [
     "SlimAdam",
     "Sm3",
     "Soap",
+    "Subspace",
     "SvdRotated",
 ]

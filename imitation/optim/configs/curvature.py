@@ -1,0 +1,29 @@
+"""The config of Gauss-Newton steps."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imitation.optim.configs.config import Buildable, positive
+
+if TYPE_CHECKING:
+    from imitation.optim.gauss_newton import GaussNewtonRule
+
+
+@dataclass(frozen=True)
+class GaussNewton(Buildable):
+    """Damped Gauss-Newton steps by conjugate gradients; the objective sets the metric of the outputs."""
+
+    lr: float = 0.5
+    """Share of the step to the minimum of the quadratic model."""
+    damping: float = 1e-2
+    """Added to the diagonal of the Gauss-Newton matrix, in its units."""
+    iterations: int = 10
+    """Of conjugate gradients; each costs about two gradients."""
+
+    def __post_init__(self) -> None:
+        positive(lr=self.lr, damping=self.damping, iterations=self.iterations)
+
+    def rule(self) -> "GaussNewtonRule":
+        from imitation.optim.gauss_newton import GaussNewtonRule
+
+        return GaussNewtonRule(self.damping, self.iterations)
