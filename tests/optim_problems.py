@@ -95,6 +95,7 @@ def steps_of(config, members, lr=None, flat=False, problem=Bowls):
         yield rule, params, state, info
 
 
-def run(config, members, steps=STEPS, lr=None, flat=False):
+def run(config, members, steps=STEPS, lr=None, flat=False, problem=Bowls):
     """Weights (steps, K, 7) of the rule over a population of bowls."""
-    return torch.stack([flattened(p) for _, p, _, _ in islice(steps_of(config, members, lr, flat), steps)])
+    path = islice(steps_of(config, members, lr, flat, problem), steps)
+    return torch.stack([flattened(p) for _, p, _, _ in path])

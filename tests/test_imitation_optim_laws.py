@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import schedulefree
 import torch
-from optim_problems import Bowls, flattened, generators, run, start, steps_of
+from optim_problems import STEPS, Bowls, Turned, flattened, generators, run, start, steps_of
 
 from imitation.optim import (
     Adafactor,
@@ -15,17 +15,25 @@ from imitation.optim import (
     AdamW,
     Clipped,
     ClippedAdam,
+    Conversion,
     Ema,
+    Escape,
     Ftrl,
+    GaussNewton,
     Muon,
+    Rotated,
     Sam,
     ScheduleFree,
     Sgd,
     SlimAdam,
+    Subspace,
+    SvdRotated,
 )
 from imitation.optim.contract import Draw, GradientObjective
 from imitation.optim.draws import drawn
+from imitation.optim.eigenspace import orthonormal, projected
 from imitation.optim.reference.adam import adamw
+from imitation.optim.rotations import haar
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -92,6 +100,40 @@ def test_t3_random_schedule_free_is_the_online_to_nonconvex_conversion():
         k = zeta + (1 - zeta) * torch.rand((), generator=draws, dtype=torch.float64)
         y = x + (1 - k) / (1 - zeta) * d
         torch.testing.assert_close(point, y[0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("zeta", [0.5, 0.9])
+def test_t3_the_conversion_with_x_ahead_is_schedule_free_sgd(zeta):
+    """k = 1 - s (1 - zeta), which is uniform on [zeta, 1] for the same uniform number, counted from above."""
+    lr, seen = 5e-3, []
+    conversion = Conversion(
+        Sgd(lr=zeta * lr, momentum=zeta), choice="ahead", zeta=zeta, output="newest"
+    ).rule()
+    free = ScheduleFree(
+        Sgd(lr=lr / (1 - zeta)), interpolation=zeta, law="constant", weight=1 - zeta, random=True
+    ).rule()
+    objective, draws = Turned([3, 5]), torch.Generator().manual_seed(0)
+    one, other = start([3, 5]), start([3, 5])
+    first, second = conversion.init(one, {}), free.init(other, {})
+    for _ in range(60):
+        s = torch.rand(2, generator=draws, dtype=torch.float64)
+        one, first, _ = conversion.update(first, one, objective, zeta * lr, {"scale": s})
+        other, second, _ = free.update(second, other, objective, lr / (1 - zeta), {"interpolation": 1 - s})
+        torch.testing.assert_close(flattened(one), flattened(other), rtol=1e-9, atol=1e-12)
+        seen.append(flattened(one))
+    assert (seen[-1] - seen[0]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("base", [Sgd(lr=1e-2, momentum=0.9), Adam(lr=1e-2)])
+def test_t3_the_conversion_that_goes_on_from_w_without_scaling_is_its_learner(base):
+    config = Conversion(base, choice="last", scaling="one", output="newest")
+    torch.testing.assert_close(run(config, [2, 5]), run(base, [2, 5]), rtol=1e-12, atol=1e-14)
+
+
+def test_t3_exponential_scaling_is_that_of_the_randomly_scaled_leader():
+    ours = Conversion(ClippedAdam(lr=1e-2, discount=0.9), scaling="exponential", output="newest")
+    leader = ClippedAdam(lr=1e-2, discount=0.9, random=True)
+    torch.testing.assert_close(run(ours, [2, 5]), run(leader, [2, 5]), rtol=1e-11, atol=1e-13)
 
 
 def test_t4_clipped_adam_without_a_clip_is_torchs_adam():
@@ -216,6 +258,108 @@ def test_t10_momentum_and_muon_commute_with_rotations_from_both_sides(config, ne
     adam = descend(Adam(lr=1e-2), slope, w, 50)
     other = descend(Adam(lr=1e-2), turned(slope, left, right), left @ w @ right, 50)
     assert (left @ adam @ right - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("scope", ["global", "layer", "output", "input"])
+def test_t10_rotations_do_nothing_to_sgd_and_something_to_adam(scope):
+    sgd, adam = Sgd(lr=1e-2, momentum=0.9), Adam(lr=1e-2)
+    torch.testing.assert_close(
+        run(Rotated(sgd, scope=scope, block=3), [2, 5]), run(sgd, [2, 5]), rtol=1e-10, atol=1e-12
+    )
+    gap = (run(Rotated(adam, scope=scope, block=3), [2, 5]) - run(adam, [2, 5])).abs().amax(dim=(0, 1))
+    assert (gap[:6] > 1e-3).all()
+    assert (gap[6] > 1e-3) == (scope == "global")  # one weight by itself, or no matrix
+
+
+def test_t10_svd_bases_do_nothing_to_sgd_and_muon_and_something_to_adam():
+    for config in (Sgd(lr=1e-2, momentum=0.9), Muon(lr=1e-2)):
+        ours = run(SvdRotated(config, every=STEPS), [2, 5])
+        torch.testing.assert_close(ours, run(config, [2, 5]), rtol=1e-9, atol=1e-11)
+    adam = Adam(lr=1e-2, eps=1e-3)
+    assert (run(SvdRotated(adam, every=20), [2]) - run(adam, [2])).abs().max() > 1e-3
+
+
+def test_haar_rotations_are_orthogonal_and_spread_evenly():
+    Q = haar(torch.randn(4000, 3, 3, generator=generators([0])[0], dtype=torch.float64))
+    torch.testing.assert_close(Q @ Q.mT, torch.eye(3, dtype=torch.float64).expand_as(Q))
+    assert Q.mean(dim=0).abs().max() < 0.03
+    assert (Q.square().mean(dim=0) - 1 / 3).abs().max() < 0.02
+    assert abs(float((Q.diagonal(dim1=1, dim2=2).sum(dim=1) ** 2).mean()) - 1) < 0.1
+
+
+def test_curvature_is_asked_for_in_the_turned_coordinates():
+    """Gauss-Newton without rotation, and inside any: the same path; the subspace rule too."""
+    newton = GaussNewton(lr=0.3, damping=0.1, iterations=30)
+    subspace = Subspace(Sgd(lr=1e-2), k=2, first=400, keep="bulk")
+    for config, steps in ((newton, 50), (subspace, 1)):
+        plain = run(config, [2, 5], steps=steps)
+        for wrapper in (Rotated(config, block=3), SvdRotated(config, every=10)):
+            torch.testing.assert_close(run(wrapper, [2, 5], steps=steps), plain, rtol=1e-7, atol=1e-9)
+
+
+def test_t11_the_two_parts_are_orthogonal_and_all_of_the_gradient():
+    dominant, bulk = (Subspace(Sgd(lr=1e-2), keep=keep, k=2, first=200) for keep in ("dominant", "bulk"))
+    begin, problem = start([2, 5]), Turned([2, 5])
+    step = {
+        keep: flattened(next(steps_of(config, [2, 5], problem=Turned))[1]) - flattened(begin)
+        for keep, config in (("dominant", dominant), ("bulk", bulk))
+    }
+    g = problem.flat_grad(flattened(begin))
+    torch.testing.assert_close(step["dominant"] + step["bulk"], -1e-2 * g, rtol=1e-10, atol=1e-13)
+    assert ((step["dominant"] * step["bulk"]).sum(dim=1).abs() < 1e-12).all()
+    values, vectors = torch.linalg.eigh(problem.matrix(flattened(begin), 3))
+    top = vectors[:, :, -2:]
+    torch.testing.assert_close(step["dominant"], -1e-2 * projected(top, g), rtol=1e-7, atol=1e-10)
+    _, _, _, info = next(steps_of(dominant, [2, 5], problem=Turned))
+    torch.testing.assert_close(info["eigenvalues"], values[:, -2:].flip(-1))
+    chi = projected(top, g).norm(dim=1) / g.norm(dim=1)
+    torch.testing.assert_close(info["chi"], chi, rtol=1e-8, atol=1e-10)
+    across = (g - projected(top, g)).norm(dim=1) / g.norm(dim=1)
+    torch.testing.assert_close(info["chi"] ** 2 + across**2, torch.ones(2, dtype=torch.float64))
+
+
+def test_t11_a_random_subspace_holds_k_of_n_parts_of_a_square():
+    V = orthonormal(torch.randn(4000, 7, 3, generator=generators([0])[0], dtype=torch.float64))
+    g = torch.ones(4000, 7, dtype=torch.float64)
+    share = projected(V, g).square().sum(dim=1) / 7
+    assert abs(float(share.mean()) - 3 / 7) < 0.01
+
+
+def test_projected_gradients_and_projected_steps_are_one_thing_for_sgd_and_two_for_adam():
+    for base, same in ((Sgd(lr=1e-2), True), (Adam(lr=1e-2), False)):
+        one, other = (
+            run(Subspace(base, of=of, k=2), [2], steps=20, problem=Turned) for of in ("step", "gradient")
+        )
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-12) == same
+    inside, outside = Sam(Subspace(Sgd(lr=1e-2), k=2), rho=0.1), Subspace(Sam(Sgd(lr=1e-2), rho=0.1), k=2)
+    one, other = (run(config, [2], steps=20, problem=Turned) for config in (inside, outside))
+    torch.testing.assert_close(one, other)
+
+
+def test_the_subspace_that_is_followed_is_the_hessians():
+    """One round a step keeps up with a Hessian that turns, to a thousandth of a right angle in the median."""
+    problem, sines = Turned([2, 5]), []
+    for _, params, state, _ in islice(steps_of(Subspace(Sgd(lr=1e-2), k=2), [2, 5], problem=Turned), 100):
+        vectors = torch.linalg.eigh(problem.matrix(flattened(params), 3)).eigenvectors[:, :, -2:]
+        rest = state.basis - vectors @ (vectors.mT @ state.basis)
+        sines.append(torch.linalg.matrix_norm(rest, ord=2))
+    assert (torch.stack(sines[10:]).median(dim=0).values < 1.6e-3).all()
+
+
+def test_what_leads_away_is_orthogonal_to_the_gradient_and_absent_where_that_is_large():
+    begin, problem = flattened(start([2, 5])), Bowls([2, 5])
+    g = problem.flat_grad(begin)
+    for by in ("sphere", "sample"):
+        away = run(Escape(Sgd(lr=1.0), by=by, rho=0.1), [2, 5], steps=1)[0] - (begin - g)
+        assert ((away * g).sum(dim=1).abs() < 1e-9).all()
+        assert (away.norm(dim=1) > 1e-3).all()
+        small = float(g.norm(dim=1).mean())
+        _, params, _, info = next(steps_of(Escape(Sgd(lr=1.0), by=by, rho=0.1, small=small), [2, 5]))
+        led = (flattened(params) - (begin - g)).norm(dim=1) > 1e-3
+        assert torch.equal(led, g.norm(dim=1) <= small)
+        assert torch.equal(info["escaping"] > 0, led)
+        assert led.any()
+        assert not led.all()
 
 
 ADAM = {"lr": 1e-2, "beta2": 0.95, "weight_decay": 1e-2}
