@@ -339,7 +339,9 @@ def test_projected_gradients_and_projected_steps_are_one_thing_for_sgd_and_two_f
 def test_the_subspace_that_is_followed_is_the_hessians():
     """One round a step keeps up with a Hessian that turns, to a thousandth of a right angle in the median."""
     problem, sines = Turned([2, 5]), []
-    for _, params, state, _ in islice(steps_of(Subspace(Sgd(lr=1e-2), k=2), [2, 5], problem=Turned), 100):
+    for _, params, state, _ in islice(
+        steps_of(Subspace(Sgd(lr=1e-2), k=2, every=1), [2, 5], problem=Turned), 100
+    ):
         vectors = torch.linalg.eigh(problem.matrix(flattened(params), 3)).eigenvectors[:, :, -2:]
         rest = state.basis - vectors @ (vectors.mT @ state.basis)
         sines.append(torch.linalg.matrix_norm(rest, ord=2))

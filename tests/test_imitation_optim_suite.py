@@ -237,7 +237,7 @@ WHOLE = {
     ),
     **{
         f"{keep} momentum": (
-            Subspace(Sgd(lr=1e-2, momentum=0.5), keep=keep, k=2, first=3),
+            Subspace(Sgd(lr=1e-2, momentum=0.5), keep=keep, k=2, every=1, first=3),
             lambda w, g, k, keep=keep: curvature.subspace_sgd(
                 w, g, matrix(k, 3), basis(k, 2), lr=1e-2, momentum=0.5, keep=keep, first=3
             ),

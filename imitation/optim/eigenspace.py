@@ -41,6 +41,28 @@ def improved(operator: Operator, V: Tensor) -> tuple[Tensor, Tensor]:
     return values.flip(-1)[..., :k], torch.linalg.qr(space @ best).Q
 
 
+def lanczos(operator: Operator, start: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Ritz values ``(K, steps)``, largest first, vectors ``(K, P, steps)`` and residual norms ``(K, steps)``.
+
+    Every new vector is made orthogonal to all before it, twice, so that no eigenvalue is found again. Where
+    the Krylov space is all there is (fewer distinct eigenvalues than steps), what is left is rounding, and
+    goes on from there as a fresh direction.
+    """
+    steps = min(steps, start.shape[1])
+    Q = (start / start.norm(dim=1, keepdim=True))[..., None]
+    T, length = start.new_zeros(len(start), steps, steps), start.new_zeros(len(start), 1)
+    for j in range(steps):
+        image = operator(Q[..., -1:])
+        T[:, : j + 1, j : j + 1] = Q.mT @ image
+        rest = image - Q @ (Q.mT @ image)
+        length = rest.norm(dim=1)
+        if j + 1 < steps:
+            Q = torch.cat([Q, orthonormal(rest, Q)], dim=-1)
+    values, S = torch.linalg.eigh(torch.triu(T) + torch.triu(T, 1).mT)
+    residuals = length * S[:, -1, :].abs()
+    return values.flip(-1), (Q @ S).flip(-1), residuals.flip(-1)
+
+
 def orthonormal(X: Tensor, against: Tensor | None = None) -> Tensor:
     """An orthonormal basis ``(K, P, b)`` of the columns of X, orthogonal to an orthonormal ``against``."""
     Q = torch.linalg.qr(X).Q

@@ -129,7 +129,7 @@ class Subspace(Buildable):
     """What is projected: the base's step, or the gradients that it sees."""
     k: int = 2
     """Dimension of the span: the number of outputs, or of classes."""
-    every: int = 1
+    every: int = 10
     """Steps between renewals; one costs 2k products with the Hessian of the whole training loss."""
     first: int = 10
     """Rounds of the first renewal, from a random basis."""
