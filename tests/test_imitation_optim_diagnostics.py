@@ -198,6 +198,9 @@ def test_any_module_and_loss_in_chunks():
     draws = torch.Generator().manual_seed(0)
     x, y = torch.randn(23, 3, generator=draws).double(), torch.randint(2, (23,), generator=draws)
     module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        for p in module.parameters():
+            p.copy_(torch.randn(p.shape, generator=draws))
     loss = nn.CrossEntropyLoss(reduction="none")
     objective, params = diagnostics.of_module(module, loss, x, y, chunk=5)
     shapes = {name: p.shape[1:] for name, p in params.items()}

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bench.speed import explicit, solvers
+    from bench.speed import explicit, optimizers, solvers
 
 
 @dataclass(frozen=True)
@@ -17,18 +17,22 @@ class Speed:
     """Measure our experts' speed beside that of other software, and print a table.
 
     solvers: labels, at matched accuracy. explicit: listing the regions of exact MPC and looking states up.
+    optimizers: a step of each rule, alone and in populations.
     Peers come with pip install 'centralpath[speed]'; one that is not installed is a row that says so.
     """
 
-    name: Positional[Literal["solvers", "explicit"]]
+    name: Positional[Literal["solvers", "explicit", "optimizers"]]
     """Script of bench/speed."""
     problems: tuple[str, ...] = ()
     """Systems as in random_system:n=6,m=2,N=20; for solvers also the letters a, b, e, d, c10, c30 (default:
     those of the script)."""
     peers: tuple[str, ...] = ()
     """Names of peers, or their beginnings, as in daqp piqp (default: all); solvers only."""
+    rules: tuple[str, ...] = ()
+    """Names of optimizers, or their beginnings, as in AdamW Sam (default: all); optimizers only."""
     states: int | None = None
-    """States of each problem (default: 2000, explicit 5000); slow peers label fewer, as the table says."""
+    """States of each problem (default: 2000, explicit 5000); slow peers label fewer, as the table says.
+    Optimizers: of a minibatch (256)."""
     rounds: int = 5
     """How often all contestants are timed in turn."""
     budget: float | None = None
@@ -40,7 +44,13 @@ class Speed:
 
     def run(self) -> int:
         """Measure, print the table and write it; 1 if a peer that is installed failed."""
-        return self._explicit() if self.name == "explicit" else self._solvers()
+        match self.name:
+            case "explicit":
+                return self._explicit()
+            case "optimizers":
+                return self._optimizers()
+            case "solvers":
+                return self._solvers()
 
     def _explicit(self) -> int:
         from bench.speed.explicit import HEADS, LEGEND, cells, run, write
@@ -48,6 +58,17 @@ class Speed:
 
         rows = []
         for row in run(self._explicit_settings(), _progress):
+            rows.append(row)
+            write(rows, self.out, self._command())
+        self._show(plain_table(HEADS, [cells(row) for row in rows]), f"{LEGEND}\n{machine()}")
+        return 0
+
+    def _optimizers(self) -> int:
+        from bench.speed.optimizers import HEADS, LEGEND, cells, run, write
+        from bench.speed.table import machine, plain_table
+
+        rows = []
+        for row in run(self._optimizer_settings(), _progress):
             rows.append(row)
             write(rows, self.out, self._command())
         self._show(plain_table(HEADS, [cells(row) for row in rows]), f"{LEGEND}\n{machine()}")
@@ -80,6 +101,17 @@ class Speed:
         )
         return replace(settings, **self._given("problems"))
 
+    def _optimizer_settings(self) -> "optimizers.Settings":
+        from bench.speed.optimizers import QUICK, Settings
+
+        settings = QUICK if self.quick else Settings(rounds=self.rounds)
+        given = self._given("rules")
+        return (
+            replace(settings, **given)
+            if self.states is None
+            else replace(settings, batch=self.states, **given)
+        )
+
     def _given(self, *names: str) -> dict[str, Any]:
         """The options that were set."""
         given = {name: getattr(self, name) for name in names}
@@ -97,7 +129,7 @@ class Speed:
     def _command(self) -> str:
         """The command line that repeats this run."""
         words = ["centralpath", "speed", self.name]
-        for name, value in self._given("problems", "peers").items():
+        for name, value in self._given("problems", "peers", "rules").items():
             words += [f"--{name}", *value]
         numbers = [f"--{name} {value:g}" for name, value in self._given("states", "rounds", "budget").items()]
         return " ".join(words + (["--quick"] if self.quick else numbers))

@@ -15,7 +15,9 @@ def zeros(params: Params) -> Params:
 
 def plus(a: Params, scale: Scalar, b: Params) -> Params:
     """``a + scale b``."""
-    return {name: p + per_member(scale, p) * b[name] for name, p in a.items()}
+    if isinstance(scale, Tensor):
+        return {name: p + per_member(scale, p) * b[name] for name, p in a.items()}
+    return {name: torch.add(p, b[name], alpha=scale) for name, p in a.items()}
 
 
 def times(scale: Scalar, a: Params) -> Params:
@@ -30,7 +32,9 @@ def minus(a: Params, b: Params) -> Params:
 
 def mixed(a: Params, b: Params, share: Scalar) -> Params:
     """``(1 - share) a + share b``."""
-    return plus(a, share, minus(b, a))
+    if isinstance(share, Tensor):
+        return {name: torch.lerp(p, b[name], per_member(share, p)) for name, p in a.items()}
+    return {name: torch.lerp(p, b[name], share) for name, p in a.items()}
 
 
 def dot(a: Params, b: Params) -> Tensor:

@@ -5,6 +5,7 @@ once. The numbers are the same: only the place of a weight in memory changes.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import torch
@@ -26,21 +27,23 @@ class Layout:
     def of(cls, params: Params) -> "Layout":
         return cls(tuple(params), tuple(tuple(p.shape[1:]) for p in params.values()))
 
+    @cached_property
+    def lengths(self) -> list[int]:
+        return [prod(shape) for shape in self.shapes]
+
     def pack(self, params: Params) -> Params:
         """Named tensors as ``{"flat": (K, P)}``; blocks of vectors, ``(b, K, ...)``, as ``(b, K, P)``."""
         rows = [
-            p.reshape(*p.shape[: p.dim() - len(shape)], -1)
-            for p, shape in (
-                (params[name], shape) for name, shape in zip(self.names, self.shapes, strict=True)
-            )
+            params[name].flatten(-len(shape)) if shape else params[name][..., None]
+            for name, shape in zip(self.names, self.shapes, strict=True)
         ]
         return {FLAT: torch.cat(rows, dim=-1)}
 
     def views(self, packed: Params) -> Params:
         """Inverse of ``pack``, without a copy."""
-        pieces = packed[FLAT].split([prod(shape) for shape in self.shapes], dim=-1)
+        pieces, lead = packed[FLAT].split_with_sizes(self.lengths, dim=-1), packed[FLAT].shape[:-1]
         return {
-            name: piece.view(*piece.shape[:-1], *shape)
+            name: piece.view(lead + shape)
             for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)
         }
 
