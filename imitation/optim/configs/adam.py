@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AdamW(Buildable):
-    """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101, algorithm 2)."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101, algorithm 2).
+
+    theta = (1 - lr wd) theta - lr m / (sqrt(v) + eps), with m and v the bias-corrected running means of
+    g and g^2.
+
+    When: the default: cloning at any size, little to tune but lr.
+    """
 
     lr: float = 3e-4
     """Learning rate: about the largest change of a weight in one step."""
@@ -38,7 +44,12 @@ class AdamW(Buildable):
 
 @dataclass(frozen=True)
 class Adam(Buildable):
-    """Adam without weight decay (Kingma & Ba, arXiv 1412.6980)."""
+    """Adam without weight decay (Kingma & Ba, arXiv 1412.6980).
+
+    theta -= lr m / (sqrt(v) + eps), with m and v the bias-corrected running means of g and g^2.
+
+    When: as AdamW where weights must not decay; ``relative`` where the target changes (DAgger's rounds).
+    """
 
     lr: float = 3e-4
     """Learning rate: about the largest change of a weight in one step."""
@@ -64,7 +75,12 @@ class Adam(Buildable):
 
 @dataclass(frozen=True)
 class AdamMini(Buildable):
-    """AdamW with one second moment for each block of weights (Zhang et al., arXiv 2406.16793)."""
+    """AdamW with one second moment for each block of weights (Zhang et al., arXiv 2406.16793).
+
+    AdamW with v the running mean of the block's mean of g^2.
+
+    When: as AdamW at half its memory; rows of a matrix share a scale.
+    """
 
     lr: float = 3e-4
     """Learning rate."""
@@ -96,7 +112,12 @@ class AdamMini(Buildable):
 
 @dataclass(frozen=True)
 class SlimAdam(Buildable):
-    """AdamW whose second moment is a mean over axes of each tensor (Kalra et al., arXiv 2503.01843)."""
+    """AdamW whose second moment is a mean over axes of each tensor (Kalra et al., arXiv 2503.01843).
+
+    AdamW with v the running mean of g^2 averaged over the chosen dimensions.
+
+    When: as AdamW at half its memory; to see along which dimension second moments can be shared.
+    """
 
     lr: float = 3e-4
     """Learning rate."""
@@ -125,7 +146,13 @@ class SlimAdam(Buildable):
 
 @dataclass(frozen=True)
 class Adafactor(Buildable):
-    """Second moments from row and column means, no first moment (Shazeer & Stern, arXiv 1804.04235)."""
+    """Second moments from row and column means, no first moment (Shazeer & Stern, arXiv 1804.04235).
+
+    theta -= lr u / max(1, rms(u) / largest), u = g / sqrt(r c / mean(r)), with r and c the running means of
+    g^2's rows and columns.
+
+    When: the leanest state that still scales by second moments: no momentum.
+    """
 
     lr: float = 1e-3
     """Learning rate."""
@@ -149,7 +176,13 @@ class Adafactor(Buildable):
 
 @dataclass(frozen=True)
 class Sm3(Buildable):
-    """Adagrad with one number for each index of each axis (Anil et al., arXiv 1901.11150, SM3-II)."""
+    """Adagrad with one number for each index of each axis (Anil et al., arXiv 1901.11150, SM3-II).
+
+    theta -= lr m, m the running mean of g / sqrt(a), a = min over a weight's row and column of their largest
+    sums of g^2, AdaGrad's without its memory.
+
+    When: sparse or very different gradients; rates fall by themselves, as in AdaGrad.
+    """
 
     lr: float = 1e-2
     """Learning rate."""

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ema(Buildable):
-    """Deploys a moving average of the base's weights."""
+    """Deploys a moving average of the base's weights.
+
+    Deploys m_t = (1 - c_t) m_{t-1} + c_t theta_t; c_t by the law. The base goes on as without it.
+
+    When: noise at the end of a constant rate: the average cuts it at no cost in gradients.
+    """
 
     base: Base = field(default_factory=AdamW)
     """The rule that steps."""
@@ -43,7 +48,12 @@ class Ema(Buildable):
 
 @dataclass(frozen=True)
 class ScheduleFree(Buildable):
-    """Averaging in place of a schedule, gradients between average and newest (arXiv 2405.15682)."""
+    """Averaging in place of a schedule, gradients between average and newest (arXiv 2405.15682).
+
+    y = (1 - k) z + k x; z moves by what the base does at y; x = (1 - c) x + c z is deployed.
+
+    When: a constant rate without knowing the number of steps in advance; rates a few times the base's own.
+    """
 
     base: Base = field(default_factory=lambda: AdamW(lr=2.5e-3, beta1=0.0, weight_decay=0.0))
     """The rule that steps; the average stands in for momentum, so AdamW with beta1 0 or SGD without."""
@@ -83,7 +93,10 @@ class ScheduleFree(Buildable):
 class Conversion(Buildable):
     """Gradients at random points along the step of a base that learns online (arXiv 2302.03775, 2411.07061).
 
-    The paper's learner d' = zeta (d - lr g), zeta = b/(1 + lr mu), is Sgd(lr=zeta lr, momentum=zeta).
+    y_t = x_t + s_t d_t with s_t drawn; d_{t+1} is the base's step for the gradient at y_t; x by choice. The
+    paper's learner d' = zeta (d - lr g), zeta = b/(1 + lr mu), is Sgd(lr=zeta lr, momentum=zeta).
+
+    When: to study why momentum, Adam and averaging work: the form in which their theory is proved.
     """
 
     base: Base = field(default_factory=lambda: Sgd(lr=1e-2, momentum=0.99))

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clipped(Buildable):
-    """The base on clipped gradients."""
+    """The base on clipped gradients.
+
+    The base on g min(1, most / ||g||), or on each entry clipped to [-most, most].
+
+    When: rare huge gradients; look at info["clipped"]: a share near 1 makes it a change of rate.
+    """
 
     base: Base = field(default_factory=AdamW)
     """The rule that steps."""

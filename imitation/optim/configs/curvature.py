@@ -11,7 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GaussNewton(Buildable):
-    """Damped Gauss-Newton steps by conjugate gradients; the objective sets the metric of the outputs."""
+    """Damped Gauss-Newton steps by conjugate gradients; the objective sets the metric of the outputs.
+
+    theta -= lr (J'MJ + damping I)^-1 g by conjugate gradients, J the Jacobian of the minibatch's outputs,
+    M the loss's Hessian there, or the expert's curvature W (``BehaviourCloning(metric="curvature")``).
+
+    When: small networks to high accuracy: few steps, each at 1 + 2 to 3 x iterations gradients.
+    """
 
     lr: float = 0.5
     """Share of the step to the minimum of the quadratic model."""

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sam(Buildable):
-    """Sharpness-aware minimisation, and its unnormalised sibling (arXiv 2010.01412, 2305.15287)."""
+    """Sharpness-aware minimisation, and its unnormalised sibling (arXiv 2010.01412, 2305.15287).
+
+    The base on the gradient at w + rho (1 - l + l / ||g||) g, l = ``normalised``.
+
+    When: flatter minima, label noise; twice the gradients.
+    """
 
     base: Base = field(default_factory=AdamW)
     """The rule that steps."""
@@ -45,7 +50,12 @@ class Sam(Buildable):
 
 @dataclass(frozen=True)
 class Rotated(Buildable):
-    """The base in coordinates turned by random rotations, fixed for the run (arXiv 2410.19964)."""
+    """The base in coordinates turned by random rotations, fixed for the run (arXiv 2410.19964).
+
+    The base on f(R'v) from v = R w, R made of Haar blocks.
+
+    When: to measure how much a rule gains from the axes: SGD nothing, Adam much.
+    """
 
     base: Base = field(default_factory=AdamW)
     """The rule that steps."""
@@ -70,7 +80,12 @@ class Rotated(Buildable):
 
 @dataclass(frozen=True)
 class SvdRotated(Buildable):
-    """The base in the singular bases of each matrix's gradient (arXiv 2410.19964)."""
+    """The base in the singular bases of each matrix's gradient (arXiv 2410.19964).
+
+    The base on U'WV for each matrix W, U and V the singular bases of its gradient.
+
+    When: as Rotated, with axes that are better than the given ones instead of random.
+    """
 
     base: Base = field(default_factory=AdamW)
     """The rule that steps; all that is no matrix it steps as it is."""
@@ -92,7 +107,13 @@ class SvdRotated(Buildable):
 
 @dataclass(frozen=True)
 class Escape(Buildable):
-    """Steps away from sharp minima where the gradient is small (arXiv 2305.15659)."""
+    """Steps away from sharp minima where the gradient is small (arXiv 2305.15659).
+
+    The base on g + v where ||g|| <= small; v is the part orthogonal to g of the gradient at x + rho u, u on
+    the sphere, or of a sample's f_i at x + rho s grad f_i / ||grad f_i||, s = +-1.
+
+    When: after convergence, to move along flat directions to where the trace of the Hessian is smaller.
+    """
 
     base: Base = field(default_factory=Sgd)
     """The rule that steps."""
@@ -119,7 +140,13 @@ class Escape(Buildable):
 
 @dataclass(frozen=True)
 class Subspace(Buildable):
-    """The base inside or outside the span of the Hessian's top eigenvectors (arXiv 2405.16002)."""
+    """The base inside or outside the span of the Hessian's top eigenvectors (arXiv 2405.16002).
+
+    theta += P d (dominant) or (I - P) d (bulk), d the base's step, P onto the span of the k top eigenvectors,
+    followed by block Rayleigh-Ritz.
+
+    When: to ask which directions learn: the bulk does, though gradients lie in the dominant part.
+    """
 
     base: Base = field(default_factory=Sgd)
     """The rule that steps."""

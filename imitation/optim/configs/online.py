@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClippedAdam(Buildable):
-    """Adam as discounted follow-the-regularised-leader, clipped (Ahn & Cutkosky, arXiv 2405.18199)."""
+    """Adam as discounted follow-the-regularised-leader, clipped (Ahn & Cutkosky, arXiv 2405.18199).
+
+    z = -clip(D m / sqrt(v)), theta += a z, with m = sum b^(t-s) g_s, v = sum b^(2(t-s)) g_s^2, a = 1 or
+    drawn from Exp(1).
+
+    When: non-smooth losses, with Ema around it: its guarantee is for the average.
+    """
 
     lr: float = 1e-3
     """D: the size of a step."""
@@ -38,7 +44,12 @@ class ClippedAdam(Buildable):
 
 @dataclass(frozen=True)
 class Ftrl(Buildable):
-    """Discounted follow-the-regularised-leader, Adam in disguise (Ahn et al., arXiv 2402.01567)."""
+    """Discounted follow-the-regularised-leader, Adam in disguise (Ahn et al., arXiv 2402.01567).
+
+    theta -= D m / sqrt(v), with m = sum b^(t-s) g_s and v = sum b^(2(t-s)) g_s^2.
+
+    When: to study Adam as an online learner; as Adam without bias correction or eps.
+    """
 
     lr: float = 1e-3
     """D: the size of a step."""

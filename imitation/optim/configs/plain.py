@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sgd(Buildable):
-    """Stochastic gradient descent with (Nesterov's) momentum, as ``torch.optim.SGD``."""
+    """Stochastic gradient descent with (Nesterov's) momentum, as ``torch.optim.SGD``.
+
+    m = momentum m + g, theta -= lr m (Nesterov: lr (g + momentum m)).
+
+    When: the plain reference of studies: the only rule that every theorem is about.
+    """
 
     lr: float = 1e-2
     """Learning rate, in weights per gradient."""
@@ -40,7 +45,12 @@ class Sgd(Buildable):
 
 @dataclass(frozen=True)
 class SignSgd(Buildable):
-    """The sign of the gradient, or of its running mean (Bernstein et al., arXiv 1802.04434)."""
+    """The sign of the gradient, or of its running mean (Bernstein et al., arXiv 1802.04434).
+
+    m = momentum m + (1 - momentum) g, theta -= lr (sign(m) + wd theta).
+
+    When: noisy or badly scaled gradients; every weight moves by lr.
+    """
 
     lr: float = 1e-3
     """Learning rate: the change of a weight in one step."""
@@ -62,7 +72,12 @@ class SignSgd(Buildable):
 
 @dataclass(frozen=True)
 class Lion(Buildable):
-    """The sign of a running mean that looks one step ahead (Chen et al., arXiv 2302.06675)."""
+    """The sign of a running mean that looks one step ahead (Chen et al., arXiv 2302.06675).
+
+    theta -= lr (sign(beta1 m + (1 - beta1) g) + wd theta), then m = beta2 m + (1 - beta2) g.
+
+    When: as SignSgd with a longer memory; lr a third to a tenth of AdamW's.
+    """
 
     lr: float = 1e-4
     """Learning rate: the change of a weight in one step."""
@@ -86,7 +101,13 @@ class Lion(Buildable):
 
 @dataclass(frozen=True)
 class Muon(Buildable):
-    """Momentum with orthogonalised matrices; what is no matrix goes by AdamW (Jordan et al., 2024)."""
+    """Momentum with orthogonalised matrices; what is no matrix goes by AdamW (Jordan et al., 2024).
+
+    W = (1 - lr wd) W - lr s NS(B), B the (Nesterov) running mean of G, NS five Newton-Schulz steps of
+    ``a X + b X X'X + c (X X')^2 X`` towards the nearest orthogonal matrix, s the scale.
+
+    When: hidden matrices of width 64 and more: far ahead of Adam in steps, at some overhead.
+    """
 
     lr: float = 2e-2
     """Learning rate of the matrices."""
@@ -116,7 +137,13 @@ class Muon(Buildable):
 
 @dataclass(frozen=True)
 class Soap(Buildable):
-    """Adam in the eigenbases of Shampoo's factors; what is no matrix goes by AdamW (arXiv 2409.11321)."""
+    """Adam in the eigenbases of Shampoo's factors; what is no matrix goes by AdamW (arXiv 2409.11321).
+
+    W = (1 - lr wd) W - lr Q_L A Q_R', A Adam's step for Q_L' G Q_R, with the eigenbases Q of the running
+    means of G G' and G'G.
+
+    When: the fewest steps where matrices are small; two small factorisations each ``every`` steps.
+    """
 
     lr: float = 3e-3
     """Learning rate."""
