@@ -15,6 +15,7 @@ from bench.commands.generate import Generate
 from bench.commands.quickstart import Quickstart
 from bench.commands.report import Report
 from bench.commands.speed import Speed
+from bench.commands.study import Study
 from bench.commands.sweep import Sweep
 from bench.commands.systems import Systems
 from bench.commands.train import Train
@@ -27,6 +28,7 @@ Command = (
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Sweep, subcommand("sweep")]
+    | Annotated[Study, subcommand("study")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Speed, subcommand("speed")]
     | Annotated[Quickstart, subcommand("quickstart")]

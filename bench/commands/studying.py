@@ -16,17 +16,39 @@ from bench.statistics import bootstrap
 from mpc.arrays import Array, whole_number
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
+    from bench.findings import Findings, Notify, Size
     from bench.statistics import Claim
 
 
 def study_module(name: str) -> Any:
-    """The study ``bench/studies/<name>.py``.
+    """The study ``bench/studies/<name>.py`` that is a sweep.
 
     Raises:
         ValueError: names the studies there are.
     """
+    module = _module(name)
+    if not hasattr(module, "experiments"):
+        raise ValueError(f"study {name!r} has no sweep; run: centralpath study {name}")
+    return module
+
+
+def small_study(name: str) -> "Callable[[Size, int, Notify], Findings]":
+    """The function ``study`` of ``bench/studies/<name>.py``.
+
+    Raises:
+        ValueError: names the studies there are.
+    """
+    module = _module(name)
+    if not hasattr(module, "study"):
+        raise ValueError(f"study {name!r} is a sweep; run: centralpath sweep {name}")
+    return module.study
+
+
+def _module(name: str) -> Any:
     known = sorted(module.name for module in pkgutil.iter_modules(bench.studies.__path__))
     if name not in known:
         raise ValueError(f"unknown study {name!r}; there are: {', '.join(known)}")

@@ -11,6 +11,8 @@ from bench.figures.spec import Style
 
 KINDS = ("online", "explicit", "barrier", "smoothed", "lqr", "linear")
 DASHES = ("solid", "dash", "dot")
+BLUE, ORANGE, GREEN, PURPLE, BLACK = "#1f78c8", "#e06a0b", "#00795a", "#a03070", "#1b1f24"
+"""For lines that are no experts, in this order."""
 INK, GREY, PALE = "#1b1f24", "#8a9099", "#d6dae0"
 
 # Dark to light, interpolated over the smoothing parameters of the study.
