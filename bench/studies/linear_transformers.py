@@ -120,8 +120,13 @@ def study(size: Size, seed: int, notify: Notify) -> Findings:
 def attend(Z: Tensor, P: Tensor, Q: Tensor) -> Tensor:
     """One layer on tokens as rows, ``Z (K, B, n + 1, d + 1)``; ``P, Q (K, d + 1, d + 1)``."""
     seen = Z[:, :, :-1]
-    weights = seen @ Q[:, None] @ Z.mT
-    return Z + weights.mT @ (seen @ P[:, None].mT) / N
+    weights = _applied(Q, seen) @ Z.mT
+    return Z + weights.mT @ _applied(P.mT, seen) / N
+
+
+def _applied(W: Tensor, h: Tensor) -> Tensor:
+    """``h (K, B, n, d)`` times ``W (K, d, e)``, one product a member."""
+    return (h.flatten(1, 2) @ W).unflatten(1, h.shape[1:3])
 
 
 def predict(layers: list[tuple[Tensor, Tensor]], x: Tensor, y: Tensor) -> Tensor:

@@ -119,5 +119,7 @@ def _leaves(params: Params) -> Params:
 
 def _gradient(losses: Tensor, leaves: Params, create_graph: bool = False) -> Params:
     """Members share no weight, so the gradient of the sum of their losses is that of each."""
-    grads = torch.autograd.grad(losses.sum(), list(leaves.values()), create_graph=create_graph)
+    grads = torch.autograd.grad(
+        losses.sum(), list(leaves.values()), create_graph=create_graph, materialize_grads=True
+    )
     return dict(zip(leaves, grads, strict=True))
