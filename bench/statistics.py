@@ -95,9 +95,13 @@ def paired_difference(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> I
     first, second = _vector("a", a), _vector("b", b)
     if first.shape != second.shape:
         raise ValueError(f"a and b must be pairs, got {first.shape} and {second.shape}")
-    same = first == second
-    difference = np.where(same, 0.0, np.where(same, 0.0, first) - np.where(same, 0.0, second))
-    return median_interval(difference, confidence)
+    return median_interval(difference(first, second), confidence)
+
+
+def difference(a: Array, b: Array) -> Array:
+    """``a - b``, 0 where both are the same infinity."""
+    same = a == b
+    return np.where(same, 0.0, a) - np.where(same, 0.0, b)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 from bench.figures.palette import BLUE, GREEN, GREY, ORANGE
 from bench.figures.spec import Figure, Panel, Style, reference
 from bench.findings import Findings, Notify, Size, median_line
-from bench.statistics import Claim, claim_all, median_interval
+from bench.statistics import Claim, claim_all, difference, median_interval
 from imitation.demonstrate import demonstrate
 from imitation.evaluate import evaluate, unfold
 from imitation.learners.configs import BehaviourCloning
@@ -65,7 +65,9 @@ class _Course:
 
     @property
     def spread(self) -> Array:
-        return np.ptp(np.log(self.ratio[:, -_LAST:]), axis=1)
+        last = np.log(self.ratio[:, -_LAST:])
+        finite = np.asarray(np.isfinite(last).all(axis=1))  # a loop that diverged has no bounds
+        return np.where(finite, np.ptp(np.where(finite[:, None], last, 0.0), axis=1), np.inf)
 
     @property
     def last_loss(self) -> Array:
@@ -128,7 +130,7 @@ def _claims(courses: dict[str, _Course]) -> tuple[Claim, ...]:
     return (
         claim_all(
             "the closed loop is steadier: log(spread raw / spread)",
-            {name: np.log(courses[raw].spread / courses[name].spread) for name in others},
+            {name: difference(np.log(courses[raw].spread), np.log(courses[name].spread)) for name in others},
         ),
         claim_all(
             "at a cloning loss no higher, to a tenth: log(loss raw / loss) + 0.1",

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bench.experiment import Experiment
-from bench.statistics import Claim, Interval, claim_all, rank_correlation, verdict
+from bench.statistics import Claim, Interval, claim_all, difference, rank_correlation, verdict
 from imitation.learners.configs import BehaviourCloning
 from imitation.optim.configs import AdamW
 from mpc.arrays import Array
@@ -160,14 +160,8 @@ def equal_smoothness(rows: "pd.DataFrame") -> dict[str, Array]:
         level = np.log(norms["smoothed"][sigma])
         if x[0] <= level <= x[-1] and errors.shape == logs[0].shape:
             matched = np.array([np.interp(level, x, column) for column in logs.T])
-            out[f"sigma={sigma:g}"] = _log_ratio(np.log(errors), matched)
+            out[f"sigma={sigma:g}"] = difference(np.log(errors), matched)
     return out
-
-
-def _log_ratio(first: Array, second: Array) -> Array:
-    """``first - second``, 0 where both are infinite."""
-    both = np.isinf(first) & (first == second)
-    return np.where(both, 0.0, np.where(both, 0.0, first) - np.where(both, 0.0, second))
 
 
 def _barrier_trend(rows: "pd.DataFrame") -> dict[str, Array]:

@@ -43,13 +43,14 @@ SAMPLES, INPUTS, IMBALANCE = 40, 10, 4.0
 class _Scale:
     steps: int
     cloned_steps: int
+    newton: int  # Gauss-Newton steps to the cloned policy's minimum
     repetitions: int
 
 
 _SIZES = {
-    "quick": _Scale(600, 200, 8),
-    "default": _Scale(6_000, 3_000, 16),
-    "full": _Scale(60_000, 20_000, 32),
+    "quick": _Scale(600, 200, 200, 8),
+    "default": _Scale(6_000, 3_000, 200, 16),
+    "full": _Scale(60_000, 20_000, 400, 32),
 }
 _POINTS = 20
 
@@ -69,7 +70,7 @@ def study(size: Size, seed: int, notify: Notify) -> Findings:
     """The trace of the Hessian along three descents in two settings."""
     scale = _SIZES[size]
     reps = [1000 * seed + rep for rep in range(scale.repetitions)]
-    settings = (_diagonal_network(reps), _cloned_policy(reps))
+    settings = (_diagonal_network(reps), _cloned_policy(reps, scale.newton))
     paths: dict[tuple[str, str], tuple[list[int], list[Array]]] = {}
     for setting, steps in zip(settings, (scale.steps, scale.cloned_steps), strict=True):
         for name, config in _rules(setting).items():
@@ -137,11 +138,11 @@ def _diagonal_network(reps: list[int]) -> _Setting:
     return _Setting("a diagonal network", BatchObjective(batch), {"u": u, "v": w / u}, rho=0.3, trace=trace)
 
 
-def _cloned_policy(reps: list[int]) -> _Setting:
+def _cloned_policy(reps: list[int], newton: int) -> _Setting:
     cloning, params = cloned_policies(reps, Mlp(width=8, depth=2, activation="tanh"))
     objective = cloning.objective(whole_set(cloning))
     minimum = descend(
-        GaussNewton(lr=0.5, damping=1e-4, iterations=20), params, lambda step: objective, 200, reps
+        GaussNewton(lr=0.5, damping=1e-4, iterations=20), params, lambda step: objective, newton, reps
     )
     weights = sum(p[0].numel() for p in params.values())
 
