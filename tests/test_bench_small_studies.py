@@ -50,7 +50,7 @@ def test_a_study_runs_from_the_command_line(module, tmp_path, monkeypatch, capsy
     """In miniature: too few repetitions for a verdict, so none may be given."""
     monkeypatch.setitem(module._SIZES, "quick", TINY[module])
     if module is linear_transformers:
-        for name in ("_MEASURED", "BATCH"):
+        for name in ("_TESTED", "_MEASURED", "BATCH"):
             monkeypatch.setattr(module, name, 4)
         monkeypatch.setattr(module, "_NOISE", 60)
         monkeypatch.setattr(module, "_POINTS", 1)
