@@ -148,12 +148,9 @@ def sequences(
     normal = torch.stack([torch.randn(count, N + 2, D, generator=g) for g in generators])
     x, w = normal[:, :, 1:], normal[:, :, 0]
     if law == "heavy-tailed":
-        scales = [
-            np.random.default_rng(g.initial_seed() + int(1e6 * float(torch.rand((), generator=g))))
-            for g in generators
-        ]
-        gamma = np.stack([rng.gamma(0.1, 10.0, (count, N + 1, 1)) for rng in scales])
-        x = x * torch.from_numpy(gamma).sqrt().float()
+        seeds = [int(torch.randint(2**62, (), generator=g)) for g in generators]
+        draws = [np.random.default_rng(seed).gamma(0.1, 10.0, (count, N + 1, 1)) for seed in seeds]
+        x = x * torch.from_numpy(np.stack(draws)).sqrt().float()
     if law == "spread":
         x = x * SPREAD.sqrt()
     if task == "inverse":
