@@ -104,7 +104,7 @@ def partition(
     rng = np.random.default_rng(0)
     walk = Walk.of(problem, within)
     sampler = UniformSampler(walk.within, "within")
-    walk.propose(np.vstack([walk.interior_state(), sampler.draw([rng] * _SAMPLES)]))
+    walk.propose(np.vstack([walk.interior_state(), sampler.draw_many(rng, _SAMPLES)]))
     while True:
         while walk.waiting:
             walk.step()
@@ -119,7 +119,7 @@ def partition(
         walk.cross(rng)
         if walk.waiting:
             continue
-        found, states = _as_found(walk), sampler.draw([rng] * _SAMPLES)
+        found, states = _as_found(walk), sampler.draw_many(rng, _SAMPLES)
         walk.propose(states[found.find(states, 1e-8) < 0])
         if not walk.waiting:  # a state uncovered by now lies in what is thinner than a region
             return found

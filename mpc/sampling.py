@@ -60,6 +60,13 @@ class UniformSampler:
         proposals = np.random.Generator(np.random.PCG64(seed_for("acceptance"))).random((4096, len(low)))
         return float(self.polytope.contains(low + (high - low) * proposals).mean())
 
+    def draw_many(self, rng: np.random.Generator, count: int) -> Array:
+        """``count`` points from one generator, the same that it gives one by one."""
+        if self.polytope.is_box:
+            low, high = self.bounds
+            return low + (high - low) * rng.random((count, len(low)))
+        return self.draw([rng] * count)
+
     def draw(self, generators: Sequence[np.random.Generator], current: Array | None = None) -> Array:
         """One point ``(E, n)`` from each of ``E`` generators.
 

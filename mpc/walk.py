@@ -260,19 +260,32 @@ def feasible_box(problem: ControlProblem, form: LeastDistance) -> tuple[Array, A
     Raises:
         NoPartition: if no state has a plan.
     """
-    from scipy.optimize import linprog
-
     n = problem.n
     columns = np.hstack([-form.E, form.M])
-    ends = np.empty((2, n))
-    for end, sign in enumerate((1.0, -1.0)):
-        for i in range(n):
-            cost = np.zeros(columns.shape[1])
-            cost[i] = sign
-            found = linprog(cost, A_ub=columns, b_ub=form.w, bounds=(None, None), options={"presolve": False})
-            if found.status == 2:
-                raise NoPartition(
-                    f"no state has a plan within the constraints of {problem.name!r}; relax X, U or Xf"
-                )
-            ends[end, i] = sign * found.fun if found.status == 0 else -sign * np.inf
-    return ends[0], ends[1]
+    costs = np.zeros((2 * n, columns.shape[1]))
+    costs[range(n), range(n)], costs[range(n, 2 * n), range(n)] = 1.0, -1.0
+    least = _minima(costs, columns, form.w)
+    if np.isnan(least).any():
+        raise NoPartition(f"no state has a plan within the constraints of {problem.name!r}; relax X, U or Xf")
+    return least[:n], -least[n:]
+
+
+def _minima(costs: Array, G: Array, h: Array) -> Array:
+    """``min c'z`` over ``G z <= h`` for each row c of ``costs``: -inf where unbounded, NaN where infeasible.
+
+    As one linear program of independent blocks, for most of the time of a small one goes into setting it up;
+    one by one where some are unbounded.
+    """
+    from scipy.optimize import linprog
+    from scipy.sparse import block_diag, csc_array
+
+    options = {"bounds": (None, None), "options": {"presolve": False}}
+    blocks = block_diag([csc_array(G)] * len(costs), "csc")
+    found = linprog(costs.ravel(), A_ub=blocks, b_ub=np.tile(h, len(costs)), **options)
+    if found.status == 0:
+        return np.einsum("ij,ij->i", costs, found.x.reshape(costs.shape))
+    least = []
+    for cost in costs:
+        found = linprog(cost, A_ub=G, b_ub=h, **options)
+        least.append({0: found.fun, 2: np.nan}.get(found.status, -np.inf))
+    return np.array(least, float)
