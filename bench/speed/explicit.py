@@ -15,7 +15,7 @@ from bench.speed.cases import boundary_states, case_of
 from bench.speed.exact_peers import EXACT
 from bench.speed.parametric_peer import ALGORITHMS, Listed, installed, timed
 from bench.speed.peers import Task
-from bench.speed.table import grid, machine
+from bench.speed.table import short, write_plain
 from bench.speed.timing import Contestant, in_turn
 from mpc.arrays import Array
 from mpc.explicit import ExplicitExpert
@@ -156,15 +156,11 @@ LEGEND = (
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as text, in the order of ``HEADS``."""
-
-    def number(value: float) -> str:
-        return "-" if np.isnan(value) else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-
     return (
         row.problem, str(row.regions), str(row.merged), str(row.laws), str(row.depth), str(row.bytes),
-        str(row.operations), number(row.listed), number(row.ppopt_seconds), str(row.ppopt_regions or "-"),
-        number(row.ppopt_seconds / row.listed), number(row.looked_up), number(row.single), number(row.naive),
-        number(row.daqp), number(row.daqp / row.looked_up),
+        str(row.operations), short(row.listed), short(row.ppopt_seconds), str(row.ppopt_regions or "-"),
+        short(row.ppopt_seconds / row.listed), short(row.looked_up), short(row.single), short(row.naive),
+        short(row.daqp), short(row.daqp / row.looked_up),
     )  # fmt: skip
 
 
@@ -172,9 +168,5 @@ def write(rows: list[Row], out: Path, command: str) -> None:
     """``explicit.md``, ``explicit.csv`` and ``explicit.parquet`` in the folder ``out``."""
     import pandas as pd
 
-    out.mkdir(parents=True, exist_ok=True)
-    text = [f"`{command}` on {machine()}.", "", LEGEND, "", *grid(HEADS, [cells(row) for row in rows])]
-    (out / "explicit.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(Row)])
-    table.to_csv(out / "explicit.csv", index=False)
-    table.to_parquet(out / "explicit.parquet", index=False)
+    write_plain("explicit", HEADS, [cells(row) for row in rows], LEGEND, table, out, command)

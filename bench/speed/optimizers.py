@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bench.speed.optimizer_peers import PEERS, Peer
-from bench.speed.table import grid, machine
+from bench.speed.table import short, write_plain
 from bench.speed.timing import Contestant, in_turn
 from imitation.objective import Cloning
 from imitation.optim import (
@@ -224,14 +224,10 @@ LEGEND = (
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row as text, in the order of ``HEADS``."""
-
-    def number(value: float) -> str:
-        return "-" if np.isnan(value) else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-
     return (
-        row.rule_name, str(row.gradients), number(row.bytes), *map(number, row.rule), *map(number, row.step),
-        number(row.cheaper), number(row.in_gradients), row.peer, number(row.peer_step),
-        number(row.peer_fused), number(row.beside),
+        row.rule_name, str(row.gradients), short(row.bytes), *map(short, row.rule), *map(short, row.step),
+        short(row.cheaper), short(row.in_gradients), row.peer, short(row.peer_step),
+        short(row.peer_fused), short(row.beside),
     )  # fmt: skip
 
 
@@ -239,18 +235,8 @@ def write(rows: list[Row], out: Path, command: str) -> None:
     """``optimizers.md``, ``optimizers.csv`` and ``optimizers.parquet`` in the folder ``out``."""
     import pandas as pd
 
-    out.mkdir(parents=True, exist_ok=True)
-    text = [
-        f"`{command}` on {machine()}, torch {torch.__version__}.",
-        "",
-        LEGEND,
-        "",
-        *grid(HEADS, [cells(row) for row in rows]),
-    ]
-    (out / "optimizers.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     table = pd.DataFrame([_flat(row) for row in rows])
-    table.to_csv(out / "optimizers.csv", index=False)
-    table.to_parquet(out / "optimizers.parquet", index=False)
+    write_plain("optimizers", HEADS, [cells(row) for row in rows], LEGEND, table, out, command)
 
 
 def _flat(row: Row) -> dict[str, Any]:

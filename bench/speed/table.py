@@ -127,6 +127,28 @@ def _brief(row: Row | None) -> str:
     return text if row.error_q99 <= TARGET else f"({text})"
 
 
+def short(value: float) -> str:
+    """Three digits, '-' for NaN."""
+    return "-" if np.isnan(value) else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def write_plain(
+    name: str,
+    heads: Sequence[str],
+    body: Sequence[Sequence[str]],
+    legend: str,
+    rows: "pd.DataFrame",
+    out: Path,
+    command: str,
+) -> None:
+    """``name.md`` with command and legend, ``name.csv`` and ``name.parquet`` in the folder ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    text = [f"`{command}` on {machine()}.", "", legend, "", *grid(heads, body)]
+    (out / f"{name}.md").write_text("\n".join(text) + "\n", encoding="utf-8")
+    rows.to_csv(out / f"{name}.csv", index=False)
+    rows.to_parquet(out / f"{name}.parquet", index=False)
+
+
 def grid(heads: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *body]
