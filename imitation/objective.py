@@ -52,13 +52,19 @@ class Cloning:
         loss: str = "l2",
         metric: Literal["loss", "curvature"] = "loss",
     ) -> "Cloning":
-        """The loss of that name over one member's samples after the other."""
+        """The loss of that name over one member's samples after the other.
+
+        A curvature that is the metric of another loss is scaled to a mean trace of 2, that of the l2 loss's
+        own Hessian: which directions of an action count, and where, but not how much a step is worth in all.
+        """
 
         def joined(name: str) -> Tensor:
             return torch.from_numpy(np.concatenate([getattr(one, name) for one in training])).to(dtype)
 
         sizes = torch.tensor([len(one) for one in training])
         curvature = joined("curvature") if "curvature" in (loss, metric) else None
+        if curvature is not None and loss != "curvature":
+            curvature = curvature * (2 / curvature.diagonal(dim1=1, dim2=2).sum(dim=1).mean())
         table = joined("x"), joined("u"), curvature
         return cls(forward, buffers, loss_function(loss), metric, *table, sizes.cumsum(0) - sizes, sizes)
 

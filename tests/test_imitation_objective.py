@@ -87,6 +87,9 @@ def test_the_gauss_newton_matrix_and_gradients_of_samples(loss, metric):
         W = torch.from_numpy(training[k].curvature[places])
         if (loss, metric) == ("l2", "loss"):
             W = torch.eye(M, dtype=torch.float64).expand_as(W) * 2 / M
+        elif metric == "curvature":
+            traces = [np.trace(one.curvature, axis1=1, axis2=2) for one in training]
+            W = W * 2 / np.concatenate(traces).mean()
         x = torch.from_numpy(training[k].x[places])
         buffers = {name: b[k : k + 1] for name, b in cloning.buffers.items()}
 

@@ -16,12 +16,13 @@ class GaussNewton(Buildable):
     theta -= lr (J'MJ + damping I)^-1 g by conjugate gradients, J the Jacobian of the minibatch's outputs,
     M the loss's Hessian there, or the expert's curvature W (``BehaviourCloning(metric="curvature")``).
 
-    When: small networks to high accuracy: few steps, each at 1 + 2 to 3 x iterations gradients.
+    When: small networks to high accuracy: few steps, each at 1 + 2 to 3 x iterations gradients; minibatches
+    must be large, or the damping.
     """
 
     lr: float = 0.5
     """Share of the step to the minimum of the quadratic model."""
-    damping: float = 1e-2
+    damping: float = 0.1
     """Added to the diagonal of the Gauss-Newton matrix, in its units."""
     iterations: int = 10
     """Of conjugate gradients; each costs about two gradients."""
