@@ -318,8 +318,10 @@ BY_TENSOR = {
 CASES = {name: config for name, (config, _) in (WHOLE | BY_TENSOR).items()}
 
 
-def agree(ours, theirs, what):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12, err_msg=what)
+def agree(ours, theirs, what, members):
+    """To rounding, which among many members a few blow up over a hundred steps."""
+    rtol = 1e-9 if len(members) < 5 else 1e-6
+    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-3 * rtol, err_msg=what)
 
 
 def held(state, field, k):
@@ -328,32 +330,38 @@ def held(state, field, k):
     return None if not value else np.concatenate([v[k].flatten().numpy() for v in value.values()])
 
 
+MEMBERS = pytest.mark.parametrize(
+    "members", [[4, 1, 3], pytest.param(list(range(5, 14)), marks=pytest.mark.full)], ids=["few", "many"]
+)
+
+
+@MEMBERS
 @pytest.mark.parametrize("name", WHOLE)
-def test_weights_and_state_are_those_of_the_twin_over_a_hundred_steps(name):
+def test_weights_and_state_are_those_of_the_twin_over_a_hundred_steps(name, members):
     config, twin = WHOLE[name]
-    members = [4, 1, 3]
     objective = Turned(members)
     begin = flattened(start(members)).numpy()
 
     def gradient(k):
-        return lambda w: objective.flat_grad(torch.from_numpy(np.tile(w, (3, 1))))[k].numpy()
+        return lambda w: objective.flat_grad(torch.from_numpy(np.tile(w, (len(members), 1))))[k].numpy()
 
-    paths = [twin(begin[k], gradient(k), members[k]) for k in range(3)]
+    paths = [twin(begin[k], gradient(k), member) for k, member in enumerate(members)]
     for step, (rule, params, state, _) in enumerate(islice(steps_of(config, members, problem=Turned), STEPS)):
         deployed = flattened(rule.deployed(state, params))
         for k, path in enumerate(paths):
             theta, kept = next(path)
-            agree(flattened(params)[k].numpy(), theta, f"weights, step {step}")
+            agree(flattened(params)[k].numpy(), theta, f"weights, step {step}", members)
             for field, value in kept.items():
                 ours = deployed[k].numpy() if field == "deployed" else held(state, field, k)
                 if ours is not None:
-                    agree(ours, value, f"{field}, step {step}")
+                    agree(ours, value, f"{field}, step {step}", members)
 
 
+@MEMBERS
 @pytest.mark.parametrize("name", BY_TENSOR)
-def test_weights_and_state_of_each_tensor_are_those_of_its_twin(name):
+def test_weights_and_state_of_each_tensor_are_those_of_its_twin(name, members):
     config, twin = BY_TENSOR[name]
-    members, begin = [4, 1, 3], start([4, 1, 3])
+    begin = start(members)
     objective = Bowls(members)
 
     def path(tensor, k):
@@ -364,16 +372,16 @@ def test_weights_and_state_of_each_tensor_are_those_of_its_twin(name):
 
         return twin(begin[tensor][k].numpy(), gradient)
 
-    paths = {(tensor, k): path(tensor, k) for tensor in begin for k in range(3)}
+    paths = {(tensor, k): path(tensor, k) for tensor in begin for k in range(len(members))}
     for step, (_, params, state, _) in enumerate(islice(steps_of(config, members), STEPS)):
         for (tensor, k), twin_path in paths.items():
             theta, kept = next(twin_path)
-            agree(params[tensor][k].numpy(), theta, f"{tensor}, step {step}")
+            agree(params[tensor][k].numpy(), theta, f"{tensor}, step {step}", members)
             for place, value in kept.items():
                 field, _, axis = place.partition(".")
                 ours = getattr(state, field, {}).get(f"{tensor}.{int(axis) + 1}" if axis else tensor)
                 if ours is not None:
-                    agree(ours[k].numpy(), value, f"{field} of {tensor}, step {step}")
+                    agree(ours[k].numpy(), value, f"{field} of {tensor}, step {step}", members)
 
 
 def test_every_rule_of_the_suite_has_a_twin():

@@ -7,7 +7,7 @@ each output neuron are turned among themselves. The settings are chosen here:
 - handwritten digits (raw pixels, tanh network 64-32-32-10, mean squared error), minibatches of 50;
 - the project's own: a policy cloned from barrier MPC (GELU, width 32, depth 4), minibatches of 64.
 
-Adam at a constant rate, for each scope the best of four rates, by the median over repetitions; Haar blocks
+Adam at a constant rate, for each scope the best of five rates, by the median over repetitions; Haar blocks
 of 64 (full: 256). The loss is that of the whole training set, the geometric mean over the last quarter of the
 steps.
 
@@ -35,7 +35,7 @@ from imitation.policies.configs import Mlp
 from mpc.arrays import Array
 from mpc.seeds import integer_seed
 
-RATES = 1e-3, 3e-3, 1e-2, 3e-2
+RATES = 1e-3, 3e-3, 1e-2, 3e-2, 1e-1
 _POINTS = 20
 
 
@@ -173,5 +173,5 @@ def _figure(paths: dict[tuple[str, str], _Path]) -> Figure:
         )
         for setting in dict.fromkeys(setting for setting, _ in paths)
     ]
-    caption = "Each scope at the best of four rates; medians over networks with their 95 % intervals."
+    caption = "Each scope at the best of five rates; medians over networks with their 95 % intervals."
     return Figure("loss", "Adam in turned coordinates", caption, tuple(panels))

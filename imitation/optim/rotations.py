@@ -182,8 +182,8 @@ class SingularRule(Wrapper):
         left, right = state.left, state.right
         if state.step % self.every == 0:
             bases = {name: torch.linalg.svd(g) for name, g in divided(first[1])[0].items()}
-            left = {name: basis[0] for name, basis in bases.items()}
-            right = {name: basis[2].mT for name, basis in bases.items()}
+            left = {name: _aligned(basis[0], left[name]) for name, basis in bases.items()}
+            right = {name: _aligned(basis[2].mT, right[name]) for name, basis in bases.items()}
         view = Turned.of(objective, params, _to_bases(left, right), _from_bases(left, right), first)
         here, base, info = self.base.update(state.base, view.here, view, lr, of_base(draws))
         return view.place(here), SingularState(state.step + 1, left, right, base), info
@@ -198,6 +198,14 @@ class SingularRule(Wrapper):
             len(p) * (p.shape[1] ** 2 + p.shape[2] ** 2) * p.element_size() for p in matrices.values()
         )
         return squares + self.base.state_bytes(params)
+
+
+def _aligned(basis: Tensor, before: Tensor) -> Tensor:
+    """The basis with each vector's sign, which is arbitrary, that of the vector in its place before.
+
+    Else the base's moments, which stay as they are, would change sign by chance.
+    """
+    return basis * torch.where((basis * before).sum(dim=1) < 0, -1.0, 1.0).to(basis.dtype)[:, None, :]
 
 
 def _identity(p: Tensor, d: int) -> Tensor:

@@ -24,14 +24,21 @@ def singular(
     weight_decay: float,
     every: int,
 ) -> Path:
-    """AdamW on ``U' W V``, bases renewed from the gradient's singular vectors, moments left as they are."""
+    """AdamW on ``U' W V``, bases renewed from the gradient's singular vectors, moments left as they are.
+
+    A vector keeps the direction of the one in its place before.
+    """
     m, v, t = np.zeros_like(W), np.zeros_like(W), 0
     U, V = np.eye(len(W)), np.eye(W.shape[1])
     while True:
         G = gradient(W)
         if t % every == 0:
+            before = U, V
             U, _, Vt = np.linalg.svd(G)
-            V = Vt.T
+            U, V = (
+                new * np.where(np.sum(new * old, axis=0) < 0, -1, 1)
+                for new, old in zip((U, Vt.T), before, strict=True)
+            )
         t, g = t + 1, U.T @ G @ V
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
