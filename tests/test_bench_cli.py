@@ -44,7 +44,10 @@ def test_mistyped_options_are_refused(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sweep", "nope"], "error: unknown study 'nope'; there are: adam_as_online_learner, averages, barrier_vs_smoothing"),
+        (
+            ["sweep", "nope"],
+            "error: unknown study 'nope'; there are: adam_as_online_learner, averages, barrier_vs_smoothing",
+        ),
         (
             ["speed", "solvers", "--peers", "hpipm"],
             "error: unknown peer 'hpipm'; there are: casadi (ipopt), ",

@@ -1,1 +1,1 @@
-"""Scientific questions: one module each, with ``experiments(size, seed)`` and ``verdicts(table)``."""
+"""Scientific questions, one module each: ``experiments`` and ``verdicts`` of a sweep, or a ``study`` in one go."""
