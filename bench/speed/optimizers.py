@@ -236,7 +236,8 @@ def write(rows: list[Row], out: Path, command: str) -> None:
     import pandas as pd
 
     table = pd.DataFrame([_flat(row) for row in rows])
-    write_plain("optimizers", HEADS, [cells(row) for row in rows], LEGEND, table, out, command)
+    legend = f"{LEGEND} torch {torch.__version__}."
+    write_plain("optimizers", HEADS, [cells(row) for row in rows], legend, table, out, command)
 
 
 def _flat(row: Row) -> dict[str, Any]:
