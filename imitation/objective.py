@@ -15,6 +15,7 @@ from imitation.population import Forward
 from imitation.samples import Samples
 
 _PART = 4096  # samples of a member in one part of the whole training set
+_CACHED = 4096  # samples of all members of a group, whose activations stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +71,16 @@ class Cloning:
 
     def objective(self, places: Tensor) -> BatchObjective:
         """On the minibatch ``places (K, B)``, each member's counted from its own first sample."""
-        return BatchObjective(self.batch(places + self.starts[:, None]), self.parts)
+        rows = places + self.starts[:, None]
+        K, each = len(rows), max(1, _CACHED // rows.shape[1])
+        own = [slice(first, first + each) for first in range(0, K, each)] if each < K else []
+        groups = tuple((members, self.batch(rows[members], members=members)) for members in own)
+        return BatchObjective(self.batch(rows), self.parts, groups)
 
-    def batch(self, rows: Tensor, weights: Tensor | None = None) -> Batch:
-        """The samples ``rows (K, B)`` of the table."""
+    def batch(self, rows: Tensor, weights: Tensor | None = None, members: slice = slice(None)) -> Batch:
+        """The samples ``rows (K, B)`` of the table, of these members."""
         K, B = rows.shape
+        buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
 
         def chosen(table: Tensor) -> Tensor:
             return table.index_select(0, rows.flatten()).view(K, B, *table.shape[1:])
@@ -83,7 +89,7 @@ class Cloning:
         W = None if self.curvature is None else chosen(self.curvature)
 
         def outputs(params: Tensors) -> Tensor:
-            return self.forward(params | self.buffers, x)
+            return self.forward(params | buffers, x)
 
         metric = W if self.metric == "curvature" else None
         return Batch(outputs, lambda y: self.loss(y - u, W), weights, metric)

@@ -139,3 +139,16 @@ def test_a_policy_is_cloned_by_what_its_errors_cost(make):
     learner = BehaviourCloning(policy=Mlp(width=8, depth=2), steps=60, batch=16, loss="curvature")
     loss = train(problem, learner, [Member(rollouts, 0)]).history.loss[0]
     assert loss[-1] < loss[0]
+
+
+@pytest.mark.parametrize("loss", ["l2", "curvature"])
+def test_gradients_group_by_group_are_those_of_all(loss, monkeypatch):
+    cloning, params, _ = population(loss)
+    losses, grads = cloning.objective(PLACES).loss_and_grad(params)
+    monkeypatch.setattr("imitation.objective._CACHED", 4)
+    grouped = cloning.objective(PLACES)
+    assert [own for own, _ in grouped.groups] == [slice(0, 1), slice(1, 2)]
+    parted, again = grouped.loss_and_grad(params)
+    torch.testing.assert_close(parted, losses, rtol=1e-12, atol=0)
+    for name, value in grads.items():
+        torch.testing.assert_close(again[name], value, rtol=1e-12, atol=1e-14)

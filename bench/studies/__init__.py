@@ -1,1 +1,1 @@
-"""Scientific questions, a module each: ``experiments`` and ``verdicts`` of a sweep, or a ``study`` at once."""
+"""Scientific questions, a module each: ``experiments`` and ``verdicts`` of a sweep, or a whole ``study``."""

@@ -47,22 +47,26 @@ class BatchObjective:
         batch: the minibatch of this step.
         whole: gives the parts, one by one, whose losses sum up to that of the whole training set; None:
             the minibatch is all there is.
+        groups: the same minibatch by groups of members, which gradients are taken of one after the other:
+            what one group computes stays in the cache.
     """
 
     batch: Batch
     whole: Callable[[], Iterable[Batch]] | None = None
+    groups: tuple[tuple[slice, Batch], ...] = ()
 
     offers = frozenset({"grad", "hvp", "ggn", "sample_grad"})
 
     def loss_and_grad(self, params: Params) -> tuple[Tensor, Params]:
-        leaves = _leaves(params)
-        with torch.enable_grad():
-            losses = self.batch.loss(leaves)
-            return losses.detach(), _gradient(losses, leaves)
+        if not self.groups:
+            return _loss_and_grad(self.batch, params)
+        found = [_loss_and_grad(batch, {n: p[own] for n, p in params.items()}) for own, batch in self.groups]
+        grads = {name: torch.cat([grads[name] for _, grads in found]) for name in params}
+        return torch.cat([losses for losses, _ in found]), grads
 
     def full_loss_and_grad(self, params: Params) -> tuple[Tensor, Params]:
         """Loss ``(K,)`` and gradient of the whole training set."""
-        parts = [BatchObjective(part).loss_and_grad(params) for part in self.parts()]
+        parts = [_loss_and_grad(part, params) for part in self.parts()]
         total = {name: sum((g[name] for _, g in parts[1:]), parts[0][1][name]) for name in params}
         return torch.stack([loss for loss, _ in parts]).sum(dim=0), total
 
@@ -111,6 +115,13 @@ class BatchObjective:
     def parts(self) -> Iterator[Batch]:
         """The whole training set, part by part."""
         yield from (self.batch,) if self.whole is None else self.whole()
+
+
+def _loss_and_grad(batch: Batch, params: Params) -> tuple[Tensor, Params]:
+    leaves = _leaves(params)
+    with torch.enable_grad():
+        losses = batch.loss(leaves)
+        return losses.detach(), _gradient(losses, leaves)
 
 
 def _leaves(params: Params) -> Params:
