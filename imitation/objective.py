@@ -74,19 +74,31 @@ class Cloning:
         rows = places + self.starts[:, None]
         K, each = len(rows), max(1, _CACHED // rows.shape[1])
         own = [slice(first, first + each) for first in range(0, K, each)] if each < K else []
-        groups = tuple((members, self.batch(rows[members], members=members)) for members in own)
-        return BatchObjective(self.batch(rows), self.parts, groups)
+        x, u, W = self._gathered(rows)
+        groups = tuple(
+            (members, self._batch(x[members], u[members], None if W is None else W[members], members=members))
+            for members in own
+        )
+        return BatchObjective(self._batch(x, u, W), self.parts, groups)
 
-    def batch(self, rows: Tensor, weights: Tensor | None = None, members: slice = slice(None)) -> Batch:
-        """The samples ``rows (K, B)`` of the table, of these members."""
-        K, B = rows.shape
-        buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
+    def _gathered(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """States, actions and curvatures of the samples ``rows (K, B)`` of the table."""
 
         def chosen(table: Tensor) -> Tensor:
-            return table.index_select(0, rows.flatten()).view(K, B, *table.shape[1:])
+            return table.index_select(0, rows.flatten()).view(*rows.shape, *table.shape[1:])
 
-        x, u = chosen(self.x), chosen(self.u)
-        W = None if self.curvature is None else chosen(self.curvature)
+        return chosen(self.x), chosen(self.u), None if self.curvature is None else chosen(self.curvature)
+
+    def _batch(
+        self,
+        x: Tensor,
+        u: Tensor,
+        W: Tensor | None,
+        weights: Tensor | None = None,
+        members: slice = slice(None),
+    ) -> Batch:
+        """The loss of these members on their samples ``(K, B, ...)``."""
+        buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
 
         def outputs(params: Tensors) -> Tensor:
             return self.forward(params | buffers, x)
@@ -100,4 +112,4 @@ class Cloning:
             places = torch.arange(first, min(first + _PART, int(self.sizes.max())))
             inside = (places < self.sizes[:, None]).to(self.x.dtype)
             rows = self.starts[:, None] + torch.minimum(places, self.sizes[:, None] - 1)
-            yield self.batch(rows, inside / self.sizes[:, None])
+            yield self._batch(*self._gathered(rows), weights=inside / self.sizes[:, None])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil
 from typing import Any
 
@@ -9,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imitation.descent import descent
 from imitation.learners.configs import LearnerConfig
 from imitation.objective import Cloning
-from imitation.optim.contract import Params, Rule, require_offers
-from imitation.optim.draws import asked, asked_first, drawn
-from imitation.optim.flat import FlatObjective, Layout
+from imitation.optim.contract import Params, Rule
 from imitation.optim.schedules import factor
 from imitation.policies.contract import Tensors
 from imitation.population import forward, stacked
@@ -169,38 +169,28 @@ class _Run:
         self, notify: Callable[[int], None], observe: Observer | None
     ) -> tuple[Tensors, Tensors, dict[str, np.ndarray]]:
         """Deployed weights, buffers and history of the group."""
-        rule, steps, lr = self.rule, self.steps, self.learner.optimizer.lr
-        layout = Layout.of(self.params) if rule.elementwise else None
-        params = layout.pack(self.params) if layout else self.params
-        seeds = [integer_seed("draws", one.rep) for one in self.members]
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        dtype = self.cloning.x.dtype
-        state = rule.init(params, drawn(asked_first(rule, params), generators, dtype))
-        each_step = asked(rule, params)
+        steps, lr, schedule = self.steps, self.learner.optimizer.lr, self.learner.schedule
         marks = [ceil(steps * (i + 1) / _POINTS) for i in range(_POINTS)]
         losses = np.zeros((len(self.members), steps))
         seen: dict[int, dict[str, np.ndarray]] = {}
-        for step, objective in zip(range(steps), self.objectives(), strict=False):
-            seen_by_rule = FlatObjective(objective, layout) if layout else objective
-            if not step:
-                require_offers(rule, seen_by_rule)
-            rate = lr * factor(self.learner.schedule, step, steps)
-            draws = drawn(each_step, generators, dtype)
-            params, state, info = rule.update(state, params, seen_by_rule, rate, draws)
-            losses[:, step] = info["loss"]
-            if step + 1 in marks:
-                deployed = self._deployed(layout, state, params)
-                seen[step + 1] = {"validation": self.validation(deployed)}
-                if observe is not None:
-                    so_far = _history(marks[: marks.index(step + 1) + 1], losses, seen)
-                    seen[step + 1]["observed"] = observe(self._trained(deployed, so_far))
-            if (step + 1) % max(1, steps // 100) == 0 or step + 1 == steps:
-                notify(step + 1)
-        return self._deployed(layout, state, params), self.buffers, _history(marks, losses, seen)
+        deployed = self.params
 
-    def _deployed(self, layout: Layout | None, state: Any, params: Params) -> Params:
-        deployed = self.rule.deployed(state, params)
-        return layout.views(deployed) if layout else deployed
+        def rate(step: int) -> float:
+            return lr * factor(schedule, step, steps)
+
+        reps = [one.rep for one in self.members]
+        objectives = islice(self.objectives(), steps)
+        for step in descent(self.rule, self.params, objectives, rate, reps):
+            losses[:, step.number - 1] = step.info["loss"]
+            if step.number in marks:
+                deployed = step.deployed
+                seen[step.number] = {"validation": self.validation(deployed)}
+                if observe is not None:
+                    so_far = _history(marks[: marks.index(step.number) + 1], losses, seen)
+                    seen[step.number]["observed"] = observe(self._trained(deployed, so_far))
+            if step.number % max(1, steps // 100) == 0 or step.number == steps:
+                notify(step.number)
+        return deployed, self.buffers, _history(marks, losses, seen)
 
     def _trained(self, params: Params, history: dict[str, np.ndarray]) -> Trained:
         return Trained(self.learner, self.problem, params, self.buffers, History(**history))

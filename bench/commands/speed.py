@@ -46,32 +46,26 @@ class Speed:
         """Measure, print the table and write it; 1 if a peer that is installed failed."""
         match self.name:
             case "explicit":
-                return self._explicit()
+                from bench.speed import explicit
+
+                return self._plain(explicit, self._explicit_settings())
             case "optimizers":
-                return self._optimizers()
+                from bench.speed import optimizers
+
+                return self._plain(optimizers, self._optimizer_settings())
             case "solvers":
                 return self._solvers()
 
-    def _explicit(self) -> int:
-        from bench.speed.explicit import HEADS, LEGEND, cells, run, write
+    def _plain(self, script: Any, settings: Any) -> int:
+        """Run a script whose rows are the lines of one table."""
         from bench.speed.table import machine, plain_table
 
         rows = []
-        for row in run(self._explicit_settings(), _progress):
+        for row in script.run(settings, _progress):
             rows.append(row)
-            write(rows, self.out, self._command())
-        self._show(plain_table(HEADS, [cells(row) for row in rows]), f"{LEGEND}\n{machine()}")
-        return 0
-
-    def _optimizers(self) -> int:
-        from bench.speed.optimizers import HEADS, LEGEND, cells, run, write
-        from bench.speed.table import machine, plain_table
-
-        rows = []
-        for row in run(self._optimizer_settings(), _progress):
-            rows.append(row)
-            write(rows, self.out, self._command())
-        self._show(plain_table(HEADS, [cells(row) for row in rows]), f"{LEGEND}\n{machine()}")
+            script.write(rows, self.out, self._command())
+        table = plain_table(script.HEADS, [script.cells(row) for row in rows])
+        self._show(table, f"{script.LEGEND}\n{machine()}")
         return 0
 
     def _solvers(self) -> int:
@@ -105,12 +99,8 @@ class Speed:
         from bench.speed.optimizers import QUICK, Settings
 
         settings = QUICK if self.quick else Settings(rounds=self.rounds)
-        given = self._given("rules")
-        return (
-            replace(settings, **given)
-            if self.states is None
-            else replace(settings, batch=self.states, **given)
-        )
+        batch = settings.batch if self.states is None else self.states
+        return replace(settings, batch=batch, **self._given("rules"))
 
     def _given(self, *names: str) -> dict[str, Any]:
         """The options that were set."""

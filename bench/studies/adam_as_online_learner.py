@@ -109,7 +109,7 @@ def dynamic_regret(config: Config, signs: Array, g: Array) -> Array:
         return GradientObjective("linear losses", gradient)
 
     start = {"w": torch.zeros(K, 1, dtype=torch.float64)}
-    descend(config, start, objective, len(g), range(K), watch=lambda step, w, out, info: seen.append(w["w"]))
+    descend(config, start, objective, len(g), range(K), watch=lambda step, w, info: seen.append(w["w"]))
     d = torch.diff(torch.stack(seen)[..., 0], dim=0, prepend=torch.zeros(1, K, dtype=torch.float64)).numpy()
     gaps: Array = signs[:, None] * d[:-1] + 1
     return gaps.mean(axis=0)

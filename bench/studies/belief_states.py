@@ -252,7 +252,7 @@ def _path(star: Star, name: str, steps: int, reps: list[int]) -> _Path:
         tokens = torch.from_numpy(np.stack([star.draw(BATCH, rng) for rng in fresh]))
         return BatchObjective(Batch(lambda p: _LOSSES[name](p, star, tokens), lambda loss: loss[..., 0]))
 
-    def watch(step: int, weights: Params, deployed: Params, info: dict[str, Tensor]) -> None:
+    def watch(step: int, weights: Params, info: dict[str, Tensor]) -> None:
         if step % max(1, steps // _POINTS) == 0:
             path.at.append(step)
             path.right.append(right_answers(weights, star, held).numpy())

@@ -136,7 +136,7 @@ def _path(setting: _Setting, config: Config, steps: int, reps: list[int]) -> _Pa
     path = _Path([0], [np.zeros(len(reps))], np.full(len(reps), np.nan))
     chi = []
 
-    def watch(step: int, params: Params, deployed: Params, info: dict[str, torch.Tensor]) -> None:
+    def watch(step: int, params: Params, info: dict[str, torch.Tensor]) -> None:
         if "chi" in info:
             chi.append(info["chi"].numpy())
         if step % max(1, steps // 20) == 0:

@@ -110,7 +110,7 @@ def _descended(
     first = setting.trace(setting.params)
     at, ratios = [0], [np.ones(len(reps))]
 
-    def watch(step: int, params: Params, deployed: Params, info: dict[str, Tensor]) -> None:
+    def watch(step: int, params: Params, info: dict[str, Tensor]) -> None:
         if step % max(1, steps // _POINTS) == 0:
             at.append(step)
             ratios.append((setting.trace(params) / first).numpy())

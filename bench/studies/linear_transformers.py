@@ -195,7 +195,7 @@ def _path(rule: str, law: str, steps: int, reps: list[int]) -> _Path:
     def objective(step: int) -> BatchObjective:
         return objective_of(_free_layers, sequences(BATCH, fresh, law))
 
-    def watch(step: int, weights: Params, deployed: Params, info: dict[str, Tensor]) -> None:
+    def watch(step: int, weights: Params, info: dict[str, Tensor]) -> None:
         gap = max(2, steps // _POINTS)
         if step % gap == 0:
             at.append(step)
@@ -311,7 +311,7 @@ def _three_layers(steps: int, reps: list[int]) -> tuple[list[int], list[Array]]:
         pad = torch.nn.functional.pad
         return [(P, -pad(A, (0, 1, 0, 1))) for A in p["A"].unbind(dim=1)]
 
-    def watch(step: int, weights: Params, deployed: Params, info: dict[str, Tensor]) -> None:
+    def watch(step: int, weights: Params, info: dict[str, Tensor]) -> None:
         if step % max(1, steps // 20) == 0:
             at.append(step)
             distances.append(_distance(weights["A"]))

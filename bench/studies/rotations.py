@@ -126,7 +126,7 @@ def _path(cloning: Cloning, params: Params, config: Config, steps: int, batch: i
     )
     at, logs = [], []
 
-    def watch(step: int, weights: Params, deployed: Params, info: dict[str, torch.Tensor]) -> None:
+    def watch(step: int, weights: Params, info: dict[str, torch.Tensor]) -> None:
         if step % max(1, steps // _POINTS) == 0:
             at.append(step)
             logs.append(cloning.objective(places[0]).full_loss_and_grad(weights)[0].log().numpy())

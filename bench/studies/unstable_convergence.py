@@ -98,7 +98,7 @@ def study(size: Size, seed: int, notify: Notify) -> Findings:
 def _descended(objective: BatchObjective, params: Params, lr: float, steps: int, reps: list[int]) -> _Path:
     path = _Path([], {name: [] for name in ("loss", *QUANTITIES)})
 
-    def watch(step: int, at: Params, deployed: Params, info: dict[str, torch.Tensor]) -> None:
+    def watch(step: int, at: Params, info: dict[str, torch.Tensor]) -> None:
         if step % max(1, steps // _POINTS):
             return
         loss, grads = objective.loss_and_grad(at)
