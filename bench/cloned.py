@@ -8,8 +8,8 @@ from imitation.demonstrate import demonstrate
 from imitation.objective import Cloning
 from imitation.optim.contract import Params
 from imitation.policies.configs import Mlp
-from imitation.population import forward, stacked
-from imitation.samples import samples
+from imitation.population import forward, initial, stacked
+from imitation.samples import Samples, samples
 from mpc.barrier import BarrierExpert
 from mpc.catalogue import double_integrator
 from mpc.seeds import integer_seed
@@ -33,14 +33,26 @@ def cloned_policies(
     data = [
         samples(demonstrate(problem, expert, "double_integrator", rep, episodes, 20).rollouts) for rep in reps
     ]
-    policies = []
-    for rep, one in zip(reps, data, strict=True):
-        module = policy.build(problem.n, problem.m, problem.U.bounds)
-        module.draw(torch.Generator().manual_seed(integer_seed("weights", policy.architecture, rep)))
-        module.fit_inputs(torch.from_numpy(one.x))
-        policies.append(module.to(dtype))
-    params, buffers = stacked(policies)
-    return Cloning.of(forward(policies[0]), buffers, data, dtype), params
+    return population(reps, policy, data, dtype)
+
+
+def population(
+    reps: Sequence[int], network: Mlp, data: Sequence[Samples], dtype: torch.dtype
+) -> tuple[Cloning, Params]:
+    """The loss of one network for each repetition on its own samples, and initial weights."""
+    n, m = data[0].x.shape[1], data[0].u.shape[1]
+    networks = [initial(network, n, m, one.x, rep, dtype) for rep, one in zip(reps, data, strict=True)]
+    params, buffers = stacked(networks)
+    return Cloning.of(forward(networks[0]), buffers, data, dtype), params
+
+
+def minibatch_places(cloning: Cloning, reps: Sequence[int], steps: int, batch: int) -> torch.Tensor:
+    """Places ``(steps, K, batch)``, drawn with replacement from each repetition's own generator."""
+    draws = [torch.Generator().manual_seed(integer_seed("batches", rep)) for rep in reps]
+    sizes = cloning.sizes.tolist()
+    return torch.stack(
+        [torch.randint(n, (steps, batch), generator=g) for n, g in zip(sizes, draws, strict=True)], dim=1
+    )
 
 
 def whole_set(cloning: Cloning) -> torch.Tensor:

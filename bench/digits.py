@@ -6,12 +6,12 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 
+from bench.cloned import population
 from imitation.objective import Cloning
 from imitation.optim.contract import Params
 from imitation.policies.configs import Mlp
-from imitation.population import forward, stacked
 from imitation.samples import Samples
-from mpc.seeds import integer_seed, seed_for
+from mpc.seeds import seed_for
 
 
 def digit_classifiers(
@@ -30,12 +30,8 @@ def digit_classifiers(
 
     pixels, labels = load_digits(return_X_y=True)
     x, y = np.asarray(pixels) / 16, np.eye(10)[np.asarray(labels)]
-    data, networks = [], []
+    data = []
     for rep in reps:
         rows = np.random.default_rng(seed_for("digits", rep)).permutation(len(x))[:count]
         data.append(Samples(x[rows], y[rows]))
-        module = network.build(64, 10)
-        module.draw(torch.Generator().manual_seed(integer_seed("weights", network.architecture, rep)))
-        networks.append(module.to(dtype))
-    params, buffers = stacked(networks)
-    return Cloning.of(forward(networks[0]), buffers, data, dtype), params
+    return population(reps, network, data, dtype)

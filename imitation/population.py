@@ -7,10 +7,29 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from imitation.policies.configs import PolicyConfig
 from imitation.policies.contract import Tensors
+from mpc.arrays import Array
+from mpc.seeds import integer_seed
 
 Forward = Callable[[Tensors, Tensor], Tensor]
 """``(tensors (K, ...), x (K, B, n)) -> u (K, B, m)``, the raw action."""
+
+
+def initial(
+    config: PolicyConfig,
+    n: int,
+    m: int,
+    x: Array,
+    rep: int,
+    dtype: torch.dtype,
+    bounds: tuple[Array, Array] | None = None,
+) -> nn.Module:
+    """A policy to begin with, drawn from ``('weights', architecture, rep)``, fitted to ``x (S, n)``."""
+    policy = config.build(n, m, bounds)
+    policy.draw(torch.Generator().manual_seed(integer_seed("weights", config.architecture, rep)))
+    policy.fit_inputs(torch.from_numpy(x))
+    return policy.to(dtype)
 
 
 def stacked(modules: Sequence[nn.Module]) -> tuple[Tensors, Tensors]:

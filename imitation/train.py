@@ -16,13 +16,12 @@ from imitation.objective import Cloning
 from imitation.optim.contract import Params, Rule
 from imitation.optim.schedules import factor
 from imitation.policies.contract import Tensors
-from imitation.population import forward, stacked
+from imitation.population import forward, initial, stacked
 from imitation.samples import Samples, minibatches, split, with_capped_curvature
 from imitation.trained import History, Trained
 from mpc.arrays import Array
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
-from mpc.seeds import integer_seed
 
 _POINTS = 20  # entries of the history
 
@@ -107,11 +106,8 @@ def _prepare(problem: ControlProblem, learner: LearnerConfig, member: Member) ->
     training, validation = split(member.rollouts, learner.validation)
     if learner.uses_curvature:
         training, validation = with_capped_curvature(training, validation, learner.curvature_cap)
-    policy = learner.policy.build(problem.n, problem.m, problem.U.bounds)
-    seed = integer_seed("weights", learner.policy.architecture, member.rep)
-    policy.draw(torch.Generator().manual_seed(seed))
-    policy.fit_inputs(torch.from_numpy(training.x))
-    policy.to(getattr(torch, learner.dtype))
+    dtype = getattr(torch, learner.dtype)
+    policy = initial(learner.policy, problem.n, problem.m, training.x, member.rep, dtype, problem.U.bounds)
     steps = learner.steps
     if learner.epochs is not None:
         steps = ceil(learner.epochs * len(training) / learner.batch)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bench.cloned import cloned_policies
+from bench.cloned import cloned_policies, minibatch_places
 from bench.descent import descend
 from bench.digits import digit_classifiers
 from bench.figures.palette import BLUE, GREY, ORANGE
@@ -39,7 +39,6 @@ from imitation.optim.batches import BatchObjective
 from imitation.optim.contract import Params
 from imitation.policies.configs import Mlp
 from mpc.arrays import Array
-from mpc.seeds import integer_seed
 
 BATCH = 50
 
@@ -175,9 +174,7 @@ def _warmed(
     reps: list[int],
     scale: _Scale,
 ) -> _Setting:
-    draws = [torch.Generator().manual_seed(integer_seed("batches", rep)) for rep in reps]
-    shape = before + scale.steps, BATCH
-    places = torch.stack([torch.randint(int(cloning.sizes[0]), shape, generator=g) for g in draws], dim=1)
+    places = minibatch_places(cloning, reps, before + scale.steps, BATCH)
     trained = descend(rules["SGD"], params, lambda step: cloning.objective(places[step]), before, reps)
     return _Setting(name, cloning, trained, places[before:], rules, k)
 

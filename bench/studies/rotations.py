@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bench.cloned import cloned_policies
+from bench.cloned import cloned_policies, minibatch_places
 from bench.descent import descend
 from bench.digits import digit_classifiers
 from bench.figures.palette import BLACK, BLUE, GREEN, ORANGE, PURPLE
@@ -33,7 +33,6 @@ from imitation.optim import Adam, Config, Rotated, SvdRotated
 from imitation.optim.contract import Params
 from imitation.policies.configs import Mlp
 from mpc.arrays import Array
-from mpc.seeds import integer_seed
 
 RATES = 1e-3, 3e-3, 1e-2, 3e-2, 1e-1
 _POINTS = 20
@@ -116,14 +115,7 @@ def _scopes(block: int) -> dict[str, Config]:
 def _path(cloning: Cloning, params: Params, config: Config, steps: int, batch: int, reps: list[int]) -> _Path:
     """All rates as one population, rate by rate."""
     members = reps * len(RATES)
-    draws = [torch.Generator().manual_seed(integer_seed("batches", rep)) for rep in members]
-    places = torch.stack(
-        [
-            torch.randint(int(n), (steps, batch), generator=g)
-            for n, g in zip(cloning.sizes, draws, strict=True)
-        ],
-        dim=1,
-    )
+    places = minibatch_places(cloning, members, steps, batch)
     at, logs = [], []
 
     def watch(step: int, weights: Params, info: dict[str, torch.Tensor]) -> None:
