@@ -6,6 +6,7 @@ once. The numbers are the same: only the place of a weight in memory changes.
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import prod
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 from imitation.optim.contract import Objective, Params
 
 FLAT = "flat"
+
+_Place = tuple[tuple[int, ...], tuple[int, ...], int]
+_Window = tuple[tuple[int, ...], tuple[int, ...], int]
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,29 @@ class Layout:
         return {FLAT: torch.cat(rows, dim=-1)}
 
     def views(self, packed: Params) -> Params:
-        """Inverse of ``pack``, without a copy."""
-        pieces, lead = packed[FLAT].split_with_sizes(self.lengths, dim=-1), packed[FLAT].shape[:-1]
+        """Inverse of ``pack``, without a copy: one strided view of the buffer for each name."""
+        flat = packed[FLAT]
+        place = tuple(flat.shape[:-1]), flat.stride(), int(flat.storage_offset())
+        if place not in self._windows:
+            self._windows[place] = self._cut(*place)
         return {
-            name: piece.view(lead + shape)
-            for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)
+            name: flat.as_strided(*window)
+            for name, window in zip(self.names, self._windows[place], strict=True)
         }
+
+    @cached_property
+    def _windows(self) -> dict[_Place, list[_Window]]:
+        """Windows by the place of the buffer: cutting costs more than a step of SGD, so once is enough."""
+        return {}
+
+    def _cut(self, lead: tuple[int, ...], strides: tuple[int, ...], offset: int) -> list[_Window]:
+        """Shape, strides and offset in storage of each name's view."""
+        starts = [0, *accumulate(self.lengths)]
+        windows = []
+        for shape, start in zip(self.shapes, starts[:-1], strict=True):
+            inner = [strides[-1] * prod(shape[axis + 1 :]) for axis in range(len(shape))]
+            windows.append((lead + shape, (*strides[:-1], *inner), offset + start * strides[-1]))
+        return windows
 
 
 @dataclass(frozen=True, eq=False)
