@@ -15,7 +15,7 @@ from imitation.trained import Trained
 from mpc.record import from_record, to_record
 
 FORMAT = "centralpath-policy"
-SCHEMA = 1
+SCHEMA = 2
 
 
 def save_policy(path: str | Path, trained: Trained, k: int, overwrite: bool = False) -> None:
@@ -51,7 +51,7 @@ def load_policy(path: str | Path) -> tuple[nn.Module, PolicyConfig]:
     """
     content = read_checkpoint(path)
     try:
-        config = from_record(content["policy"], get_args(PolicyConfig) or (PolicyConfig,))
+        config = from_record(content["policy"], get_args(PolicyConfig))
         module = config.build(content["n"], content["m"]).to(getattr(torch, content["dtype"]))
         module.load_state_dict(content["tensors"])
     except (KeyError, RuntimeError, ValueError) as error:

@@ -1,14 +1,14 @@
 """Closed loops of trained policies: the member axis folded into the episodes of ``mpc.simulate``."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
-from torch import nn
 
-from imitation.trained import Trained, act
 from mpc.arrays import Array
 from mpc.closed_loop import simulate
+from mpc.controllers import Law, Parallel, replay
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
 
@@ -31,27 +31,19 @@ def unfold(rollouts: Rollouts, members: int) -> tuple[Rollouts, ...]:
     return tuple(rollouts[k * E : (k + 1) * E] for k in range(members))
 
 
-def policy_controller(policy: Trained | nn.Module) -> Callable[[Array], Array]:
-    """A callable ``x (E', n) -> u (E', m)`` for ``mpc.simulate``.
+class Population(Protocol):
+    """K controllers for one problem: ``Trained``, or what a learner has learned."""
 
-    A module takes all rows (E' = E, switched to ``eval()``); a ``Trained`` of K members takes E' = K E
-    rows, member by member, each member's E rows as one batch of that fixed size.
-    """
-    if isinstance(policy, nn.Module):
-        module = policy.eval()
-        return lambda x: act(module, x)
+    @property
+    def problem(self) -> ControlProblem: ...
 
-    def control(x: Array) -> Array:
-        if len(x) % policy.members:
-            raise ValueError(f"x must have K E rows, K = {policy.members} members, got {len(x)} rows")
-        return fold(policy.act(x.reshape(policy.members, -1, policy.n)))
-
-    return control
+    @property
+    def controllers(self) -> Sequence[Law]: ...
 
 
 def evaluate(
     problem: ControlProblem,
-    trained: Trained,
+    population: Population,
     x0: ArrayLike,
     steps: int,
     disturbance: ArrayLike | None = None,
@@ -59,6 +51,7 @@ def evaluate(
     """Roll out every member from the same initial states and disturbances, paired.
 
     Args:
+        problem: the plant, that which the policies were trained for or another one of its sizes.
         x0: ``(E, n)``, shared by the K members.
         disturbance: ``(E, steps, n)``, shared likewise, or None.
 
@@ -68,13 +61,21 @@ def evaluate(
     Raises:
         ValueError: if sizes disagree.
     """
-    if (trained.n, trained.m) != (problem.n, problem.m):
+    own, laws = population.problem, population.controllers
+    if (own.n, own.m) != (problem.n, problem.m):
         raise ValueError(
-            f"the policies map {trained.n} states to {trained.m} inputs, the problem has {problem.n} and "
+            f"the policies map {own.n} states to {own.m} inputs, the problem has {problem.n} and "
             f"{problem.m}; evaluate them on a problem of their own sizes"
         )
-    w = None if disturbance is None else _repeated(disturbance, trained.members)
-    return simulate(problem, policy_controller(trained), _repeated(x0, trained.members), steps, disturbance=w)
+    members, x0 = len(laws), np.asarray(x0)
+    w = None if disturbance is None else _repeated(disturbance, members)
+    together = Parallel(laws, [len(x0)] * members)
+    return simulate(problem, together, _repeated(x0, members), steps, disturbance=w)
+
+
+def along(population: Population, rollouts: Rollouts) -> Array:
+    """Actions ``(K, E, T, m)`` of every member at the states of loops that are not its own."""
+    return np.stack([replay(law, rollouts.x[:, :-1]) for law in population.controllers])
 
 
 def _repeated(array: ArrayLike, members: int) -> Array:

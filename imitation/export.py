@@ -9,7 +9,7 @@ from mpc.arrays import Array
 from mpc.c_source import check, table
 
 if TYPE_CHECKING:
-    from imitation.policies.mlp import MlpPolicy
+    from imitation.policies.network import PolicyNetwork
 
 _ONNX = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}
 _OPSET, _IR = 20, 9
@@ -20,8 +20,11 @@ _C = {
 }
 
 
-def to_onnx(policy: "MlpPolicy") -> bytes:
+def to_onnx(policy: "PolicyNetwork") -> bytes:
     """The deployed policy, normalisation and clip included, as ONNX: ``x (batch, n)`` to ``u (batch, m)``.
+
+    Of a policy with a history x is the window of the last L states, oldest first, ``(batch, L n)``, and of
+    one that plans in chunks u is the plan ``(batch, l m)``.
 
     Opset 20, float32 whatever the policy's own type: runtimes lack GELU in double.
 
@@ -38,10 +41,10 @@ def to_onnx(policy: "MlpPolicy") -> bytes:
         make.make_node("Sub", ["x", "shift"], ["centred"]),
         make.make_node("Div", ["centred", "scale"], ["h0"]),
     ]
-    depth = len(policy.layers)
+    depth = len(_layers(policy))
     for i in range(depth):
         into = "raw" if i == depth - 1 else f"a{i}"
-        names = [f"h{i}", f"layers.{i}.weight", f"layers.{i}.bias"]
+        names = [f"h{i}", f"body.layers.{i}.weight", f"body.layers.{i}.bias"]
         nodes.append(make.make_node("Gemm", names, [into], transB=1))
         if i < depth - 1:
             nodes.append(make.make_node(_ONNX[policy.config.activation], [into], [f"h{i + 1}"]))
@@ -57,7 +60,7 @@ def to_onnx(policy: "MlpPolicy") -> bytes:
         nodes,
         "policy",
         [make.make_tensor_value_info("x", kind, ["batch", len(tensors["shift"])])],
-        [make.make_tensor_value_info("u", kind, ["batch", len(tensors[f"layers.{depth - 1}.bias"])])],
+        [make.make_tensor_value_info("u", kind, ["batch", len(tensors[f"body.layers.{depth - 1}.bias"])])],
         [onnx.numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", _OPSET)], producer_name="centralpath")
@@ -66,7 +69,7 @@ def to_onnx(policy: "MlpPolicy") -> bytes:
     return model.SerializeToString()
 
 
-def to_c(policy: "MlpPolicy", name: str = "policy", states: int = 100) -> dict[str, str]:
+def to_c(policy: "PolicyNetwork", name: str = "policy", states: int = 100) -> dict[str, str]:
     """Texts of ``NAME.h``, ``NAME.c`` and ``NAME_test.c`` by file name: C99 without allocation, in double.
 
     Args:
@@ -88,11 +91,28 @@ def to_c(policy: "MlpPolicy", name: str = "policy", states: int = 100) -> dict[s
     }
 
 
+def _layers(policy: "PolicyNetwork") -> Any:
+    """The linear layers of a plain multilayer perceptron.
+
+    Raises:
+        ValueError: for any other architecture.
+    """
+    from imitation.policies.configs import Mlp
+
+    config = policy.config
+    if not isinstance(config, Mlp) or config.norm != "none":
+        raise ValueError(
+            f"policy must be an Mlp without norm layers to be exported, got {config}; train one, or use "
+            f"torch.export on the module"
+        )
+    return policy.body.layers  # type: ignore[attr-defined]
+
+
 def _numpy(value: Any) -> np.ndarray:
     return value.detach().cpu().numpy()
 
 
-def _deployed(policy: "MlpPolicy", x: Array) -> Array:
+def _deployed(policy: "PolicyNetwork", x: Array) -> Array:
     """The policy's own actions, in its own type."""
     import torch
 
@@ -115,17 +135,17 @@ void {name}_control(const double x[{upper}_STATES], double u[{upper}_INPUTS]);
 """
 
 
-def _source(policy: "MlpPolicy", tensors: dict[str, Array], name: str) -> str:
-    depth, upper = len(policy.layers), name.upper()
+def _source(policy: "PolicyNetwork", tensors: dict[str, Array], name: str) -> str:
+    depth, upper = len(_layers(policy)), name.upper()
     tables = [table("double", "centre", tensors["shift"], "u = layers((x - centre) / scale)")]
     tables.append(table("double", "scale", tensors["scale"], ""))
     for i in range(depth):
-        tables.append(table("double", f"weight{i}", tensors[f"layers.{i}.weight"], ""))
-        tables.append(table("double", f"bias{i}", tensors[f"layers.{i}.bias"], ""))
+        tables.append(table("double", f"weight{i}", tensors[f"body.layers.{i}.weight"], ""))
+        tables.append(table("double", f"bias{i}", tensors[f"body.layers.{i}.bias"], ""))
     clip = policy.config.clip and np.isfinite([tensors["low"], tensors["high"]]).all()
     if clip:
         tables += [table("double", "low", tensors["low"], ""), table("double", "high", tensors["high"], "")]
-    sizes = [len(tensors["shift"]), *(len(tensors[f"layers.{i}.bias"]) for i in range(depth))]
+    sizes = [len(tensors["shift"]), *(len(tensors[f"body.layers.{i}.bias"]) for i in range(depth))]
     calls = [
         f"    layer({sizes[i + 1]}, {sizes[i]}, &weight{i}[0][0], bias{i}, {'ab'[i % 2]}, {into});\n"
         for i, into in enumerate([*("ba"[i % 2] for i in range(depth - 1)), "u"])
@@ -167,7 +187,7 @@ void {name}_control(const double x[N], double u[M])
 """
 
 
-def _bend(policy: "MlpPolicy") -> str:
+def _bend(policy: "PolicyNetwork") -> str:
     return f"""
 static void bend(int count, double *h)
 {{

@@ -14,31 +14,44 @@ _BLOCK = 256  # steps whose indices are drawn at once
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """States ``x (S, n)`` and the actions to imitate ``u (S, m)``, episode by episode.
+    """What a policy sees, ``x (S, L n)``, and what it should do there, ``u (S, l m)``, episode by episode.
 
-    ``curvature (S, m, m)`` is that of the expert's value in its action; None where the labels have none.
+    Windows of L states, oldest first, and plans of l inputs, next first; L = l = 1 is state and action.
+    ``curvature (S, m, m)`` is that of the expert's value in its action and ``dudx (S, m, n)`` the Jacobian of
+    that action; None where the labels have none.
     """
 
     x: Array
     u: Array
     curvature: Array | None = None
+    dudx: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
 
-def samples(rollouts: Rollouts) -> Samples:
+def samples(rollouts: Rollouts, history: int = 1, chunk: int = 1) -> Samples:
     """Every step of every episode: the label where labels exist and are usable, else the applied input.
 
-    With labels, a step whose label is not usable is left out (its input may be noisy or made up).
+    With labels, a step whose label is not usable is left out (its input may be noisy or made up), and so is
+    one that a plan of ``chunk`` inputs from it on would need and lacks. Before the first state of an episode
+    there were others like it, as ``mpc.controllers.Planner`` has it.
     """
-    states, labels = rollouts.x[:, :-1], rollouts.labels
+    E, T, labels = rollouts.episodes, rollouts.steps, rollouts.labels
+    past = np.maximum(np.arange(T)[:, None] + np.arange(1 - history, 1), 0)
+    windows = rollouts.x[:, past].reshape(E, T, history * rollouts.x.shape[2])
     if labels is None:
-        keep = np.arange(rollouts.steps) < rollouts.length[:, None]
-        return Samples(states[keep], rollouts.u[keep])
-    keep = labels.usable
-    curvature = None if labels.curvature is None else labels.curvature[keep]
-    return Samples(states[keep], labels.u[keep], curvature)
+        inputs, known = rollouts.u, np.arange(T) < rollouts.length[:, None]
+    else:
+        inputs, known = labels.u, labels.usable
+    ahead = np.arange(max(T - chunk + 1, 0))[:, None] + np.arange(chunk)
+    keep = np.zeros((E, T), bool)
+    keep[:, : len(ahead)] = known[:, ahead].all(axis=2)
+    plans = inputs[:, ahead].reshape(E, len(ahead), chunk * inputs.shape[2])[keep[:, : len(ahead)]]
+    if labels is None:
+        return Samples(windows[keep], plans)
+    kept = (None if value is None else value[keep] for value in (labels.curvature, labels.dudx))
+    return Samples(windows[keep], plans, *kept)
 
 
 def with_capped_curvature(training: Samples, validation: Samples, cap: float) -> tuple[Samples, Samples]:
@@ -68,7 +81,7 @@ def _capped(matrices: Array, most: float) -> Array:
     return (vectors * np.minimum(values, most)[:, None, :]) @ np.swapaxes(vectors, 1, 2)
 
 
-def split(rollouts: Rollouts, share: float) -> tuple[Samples, Samples]:
+def split(rollouts: Rollouts, share: float, history: int = 1, chunk: int = 1) -> tuple[Samples, Samples]:
     """Training and validation samples; the last episodes are held out.
 
     Of n episodes ``round(share n)`` are held out, at least 1 and at most n - 1; none where n = 1 or
@@ -79,11 +92,13 @@ def split(rollouts: Rollouts, share: float) -> tuple[Samples, Samples]:
     """
     n = rollouts.episodes
     held = min(max(1, round(share * n)), n - 1) if share > 0 else 0
-    training, validation = samples(rollouts[: n - held]), samples(rollouts[n - held :])
+    training, validation = (
+        samples(part, history, chunk) for part in (rollouts[: n - held], rollouts[n - held :])
+    )
     if not len(training):
         raise ValueError(
-            f"rollouts hold no usable label in the {n - held} of {n} episodes to train on; "
-            f"look at rollouts.labels.status, or generate demonstrations from feasible states"
+            f"rollouts hold no usable label in the {n - held} of {n} episodes to train on (plans take "
+            f"{chunk} in a row); look at rollouts.labels.status, or demonstrate from feasible states"
         )
     if not (np.isfinite(training.x).all() and np.isfinite(training.u).all()):
         raise ValueError("rollouts hold NaN or infinity where a usable label stands; generate them again")

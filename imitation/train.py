@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from imitation.descent import descent
-from imitation.learners.configs import LearnerConfig
+from imitation.learners.configs import BehaviourCloning
+from imitation.losses import loss_function
 from imitation.objective import Cloning
 from imitation.optim.contract import Params, Rule
 from imitation.optim.schedules import factor
@@ -57,7 +58,7 @@ class _Prepared:
 
 def train(
     problem: ControlProblem,
-    learner: LearnerConfig,
+    learner: BehaviourCloning,
     members: Sequence[Member],
     progress: Progress | None = None,
     observe: Observer | None = None,
@@ -96,14 +97,20 @@ def train(
     return Trained(learner, problem, _joined(params), _joined(buffers), History(**_joined(history)))
 
 
-def _prepare(problem: ControlProblem, learner: LearnerConfig, member: Member) -> _Prepared:
+def _prepare(problem: ControlProblem, learner: BehaviourCloning, member: Member) -> _Prepared:
     n, m = member.rollouts.x.shape[2], member.rollouts.u.shape[2]
     if (n, m) != (problem.n, problem.m):
         raise ValueError(
             f"rollouts have {n} states and {m} inputs, the problem {problem.name!r} has {problem.n} and "
             f"{problem.m}; use demonstrations of this problem"
         )
-    training, validation = split(member.rollouts, learner.validation)
+    shape = learner.policy
+    training, validation = split(member.rollouts, learner.validation, shape.history, shape.chunk)
+    if learner.jacobian and training.dudx is None:
+        raise ValueError(
+            "rollouts hold no label.dudx, which jacobian > 0 imitates; demonstrate with an expert of mpc and "
+            "keep its labels"
+        )
     if learner.uses_curvature:
         training, validation = with_capped_curvature(training, validation, learner.curvature_cap)
     dtype = getattr(torch, learner.dtype)
@@ -131,7 +138,7 @@ class _Run:
     """One batched program: K members, their loss, the rule over their stacked weights."""
 
     problem: ControlProblem
-    learner: LearnerConfig
+    learner: BehaviourCloning
     rule: Rule
     members: list[_Prepared]
     cloning: Cloning
@@ -140,12 +147,13 @@ class _Run:
 
     @classmethod
     def of(
-        cls, problem: ControlProblem, learner: LearnerConfig, rule: Rule, members: list[_Prepared]
+        cls, problem: ControlProblem, learner: BehaviourCloning, rule: Rule, members: list[_Prepared]
     ) -> "_Run":
         params, buffers = stacked([one.policy for one in members])
         cloning = Cloning.of(
             forward(members[0].policy), buffers, [one.training for one in members],
             getattr(torch, learner.dtype), loss=learner.loss, metric=learner.metric,
+            jacobian=learner.jacobian,
         )  # fmt: skip
         return cls(problem, learner, rule, members, cloning, params, buffers)
 
@@ -192,7 +200,7 @@ class _Run:
         return Trained(self.learner, self.problem, params, self.buffers, History(**history))
 
     def validation(self, params: Params) -> np.ndarray:
-        """Loss of each member's deployed policy over its own held-out samples ``(K,)``."""
+        """Loss of each member's deployed actions over its own held-out samples ``(K,)``."""
         out = np.full(len(self.members), np.nan)
         for k, one in enumerate(self.members):
             if len(one.validation):
@@ -203,7 +211,8 @@ class _Run:
                     for rows in (one.validation.x, one.validation.u, one.validation.curvature)
                 )
                 with torch.no_grad():
-                    out[k] = self.cloning.loss(one.policy.eval()(x) - u, W).mean().item()
+                    error = one.policy.eval()(x) - u
+                    out[k] = loss_function(self.learner.loss)(error, W).mean().item()
                 one.policy.train()
         return out
 

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from imitation.learners.configs import LearnerConfig
+from imitation.learners.configs import BehaviourCloning
+from imitation.policies.configs import PolicyConfig
 from imitation.policies.contract import Tensors
 from mpc.arrays import Array
+from mpc.controllers import Planner
 from mpc.problem import ControlProblem
 
 
@@ -21,7 +24,7 @@ class History:
     Args:
         steps: gradient steps taken at the point.
         loss: mean minibatch loss since the point before (the last minibatch's where none came between).
-        validation: loss of the deployed policy over the held-out episodes; NaN where none are held out.
+        validation: loss of the deployed actions over the held-out episodes; NaN where none are held out.
         observed: what the observer given to ``train`` made of the deployed policy ``(K, points, ...)``;
             None without one.
     """
@@ -43,7 +46,7 @@ class Trained:
         history: the course of training so far.
     """
 
-    config: LearnerConfig
+    config: BehaviourCloning
     problem: ControlProblem
     params: Tensors
     buffers: Tensors
@@ -66,6 +69,11 @@ class Trained:
     def problem_key(self) -> str:
         return self.problem.key
 
+    @property
+    def inputs(self) -> int:
+        """Entries of what a policy sees: L n."""
+        return self.config.policy.history * self.n
+
     def policy(self, k: int) -> nn.Module:
         """Member ``k`` as a module of its own in ``eval()`` mode: ``(B, n) -> (B, m)`` tensors.
 
@@ -83,10 +91,16 @@ class Trained:
         """All members as modules."""
         return tuple(self.policy(k) for k in range(self.members))
 
+    @property
+    def controllers(self) -> tuple[Planner, ...]:
+        """All members as controllers."""
+        return tuple(policy_controller(policy) for policy in self.policies)
+
     def act(self, x: ArrayLike) -> Array:
         """Deployed actions ``(K, B, m)`` in float64 at ``x (K, B, n)``, or at ``x (B, n)`` for all members.
 
-        Each member runs by itself on its own (B, n), so its bits do not depend on the others.
+        Each member runs by itself on its own (B, n), so its bits do not depend on the others. Of policies
+        with a history x holds windows ``(B, L n)``, of those that plan the answers are plans ``(K, B, l m)``.
 
         Raises:
             ValueError: if x has another shape.
@@ -94,12 +108,18 @@ class Trained:
         x = np.asarray(x, float)
         if x.ndim == 2:
             x = np.broadcast_to(x, (self.members, *x.shape))
-        if x.ndim != 3 or x.shape[0] != self.members or x.shape[2] != self.n:
+        if x.ndim != 3 or x.shape[0] != self.members or x.shape[2] != self.inputs:
             raise ValueError(
-                f"x must have shape ({self.members}, B, {self.n}), or (B, {self.n}) for all "
+                f"x must have shape ({self.members}, B, {self.inputs}), or (B, {self.inputs}) for all "
                 f"members, got {x.shape}"
             )
         return np.stack([act(policy, rows) for policy, rows in zip(self.policies, x, strict=True)])
+
+
+def policy_controller(policy: nn.Module) -> Planner:
+    """A policy's module as a controller, with the window and the chunk of its config, in ``eval()`` mode."""
+    module, config = policy.eval(), cast(PolicyConfig, policy.config)
+    return Planner(lambda x: act(module, x), config.history, config.chunk)
 
 
 def act(policy: nn.Module, x: ArrayLike) -> Array:

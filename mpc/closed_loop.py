@@ -14,14 +14,29 @@ from mpc.rollouts import Rollouts
 from mpc.status import Status
 
 
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """An input to apply that is not the label: what an expert says of the states is kept beside it.
+
+    A loop goes on past a state without a usable label, as long as the input is finite.
+    """
+
+    u: Array
+    label: Control
+
+    def __getitem__(self, index: Any) -> "Labelled":
+        """Some of the rows."""
+        return Labelled(self.u[index], self.label[index])
+
+
 class Controller(Protocol):
-    """A controller with memory: mixtures, chunks, histories, noise injection and switches are ones."""
+    """A controller with memory; ``mpc.controllers`` has mixtures, chunks, histories, noise and switches."""
 
     def start(self, E: int, rng: np.random.Generator | None) -> Any:
         """The memory of ``E`` fresh loops."""
         ...
 
-    def act(self, memory: Any, t: int, x: Array) -> tuple[Control, Any]:
+    def act(self, memory: Any, t: int, x: Array) -> tuple[Control | Labelled, Any]:
         """Actions for the states ``x (E, n)`` at time ``t``, and the new memory."""
         ...
 
@@ -48,7 +63,18 @@ class Memoryless:
         answer = self.function(x)
         if isinstance(answer, Control):
             return answer, memory
-        return Control(u=np.asarray(answer, float), status=np.zeros(len(x), np.int8)), memory
+        return unlabelled(answer), memory
+
+
+def unlabelled(u: ArrayLike) -> Control:
+    """The inputs ``u (E, m)`` of something that is no expert: their status is ``unset``."""
+    u = np.asarray(u, float)
+    return Control(u=u, status=np.zeros(len(u), np.int8))
+
+
+def as_controller(law: Controller | Callable[[Array], Control | ArrayLike]) -> Controller:
+    """A controller as it is, a plain callable as one without memory."""
+    return law if hasattr(law, "act") else Memoryless(law)  # type: ignore[arg-type, return-value]
 
 
 def simulate(
@@ -61,10 +87,12 @@ def simulate(
 ) -> Rollouts:
     """Roll out ``x_{t+1} = A x_t + B u_t + w_t`` from each row of ``x0 (E, n)`` for ``steps`` steps.
 
-    A loop stops, and its ``length`` says where, when an expert has no usable action, when a plain
-    callable returns a non-finite input, or when ``||x||_inf`` passes ``problem.divergence_limit``
+    A loop stops, and its ``length`` says where, when an expert has no usable action, when a controller
+    returns a non-finite input, or when ``||x||_inf`` passes ``problem.divergence_limit``
     (the state that passed it is kept). Labels are kept where the controller is an expert: a plain
     callable that returns inputs has none. Inputs are applied as given, never clipped.
+
+    A controller that returns ``Labelled`` applies one input and keeps another as the label.
 
     Other controllers answer for every loop at every step, also for those that have ended; experts, whose
     labels are functions of one state, are asked for the others only.
@@ -87,7 +115,7 @@ def simulate(
     w = None if disturbance is None else frozen("disturbance", disturbance, (E, T, n))
     if isinstance(controller, RollsOut) and (rolled := controller.roll_out(x, T, w)):
         return _completed(problem, *rolled, w)
-    loop: Any = controller if hasattr(controller, "act") else Memoryless(controller)  # type: ignore[arg-type]
+    loop = as_controller(controller)  # type: ignore[arg-type]  # RollsOut narrows the callable away
     xs = np.full((E, T + 1, n), np.nan)
     us = np.full((E, T, problem.m), np.nan)
     length = np.zeros(E, dtype=np.int64)
@@ -98,13 +126,14 @@ def simulate(
     of_states = isinstance(loop, Memoryless) and isinstance(controller, Expert)
     for t in range(T):
         asked = np.flatnonzero(alive) if of_states else np.arange(E)
-        control, memory = loop.act(memory, t, x[asked])
-        if control.u.shape != (expected := (len(asked), problem.m)):
-            raise ValueError(f"the controller must give one input a row, {expected}, got {control.u.shape}")
-        control, rows = control[alive[asked]], asked[alive[asked]]
-        labels = _keep(labels, control, t, T, E, rows)
-        acts = np.isfinite(control.u).all(axis=1) & (control.status >= 0)
-        rows, u = rows[acts], control.u[acts]
+        answer, memory = loop.act(memory, t, x[asked])
+        if answer.u.shape != (expected := (len(asked), problem.m)):
+            raise ValueError(f"the controller must give one input a row, {expected}, got {answer.u.shape}")
+        answer, rows = answer[alive[asked]], asked[alive[asked]]
+        label = answer.label if isinstance(answer, Labelled) else answer
+        labels = _keep(labels, label, t, T, E, rows)
+        acts = np.isfinite(answer.u).all(axis=1) & (isinstance(answer, Labelled) | (label.status >= 0))
+        rows, u = rows[acts], answer.u[acts]
         us[rows, t] = u
         following = problem.system.step(x[rows], u)
         x[rows] = following if w is None else following + w[rows, t]

@@ -9,12 +9,12 @@ import torch
 from generators import gain_loops
 
 from imitation.checkpoint import load_policy, read_checkpoint, save_policy
-from imitation.evaluate import evaluate, fold, policy_controller, unfold
+from imitation.evaluate import evaluate, fold, unfold
 from imitation.learners import BehaviourCloning
 from imitation.optim import Foreign
 from imitation.policies import Mlp
 from imitation.train import Member, train
-from imitation.trained import act
+from imitation.trained import act, policy_controller
 from mpc.catalogue import double_integrator
 from mpc.closed_loop import simulate
 from mpc.configs import Online
@@ -82,7 +82,7 @@ def test_unfold_inverts_the_fold(problem, trained):
 
 def test_a_policy_that_diverged_ends_its_own_loops_only(problem, trained):
     params = {name: value.clone() for name, value in trained.params.items()}
-    params["layers.0.weight"][1] = torch.nan
+    params["body.layers.0.weight"][1] = torch.nan
     loops = unfold(evaluate(problem, replace(trained, params=params), X0, 4), 3)
     assert loops[1].length.tolist() == [0] * 6
     assert loops[0].complete.all()
@@ -156,7 +156,7 @@ def test_a_checkpoint_of_another_version_is_refused(trained, tmp_path):
     save_policy(path, trained, 0)
     content = read_checkpoint(path)
     torch.save(content | {"schema": 99}, path)
-    with pytest.raises(ValueError, match="has schema 99, this version reads 1"):
+    with pytest.raises(ValueError, match="has schema 99, this version reads 2"):
         load_policy(path)
     torch.save(content | {"policy": content["policy"] | {"width": 17}}, path)
     with pytest.raises(ValueError, match="does not fit this version"):

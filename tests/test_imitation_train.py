@@ -127,7 +127,12 @@ def test_the_population_form_is_the_module_mapped_over_the_members(activation):
 
 def test_depth_counts_linear_layers():
     module = Mlp(64, 4).build(2, 1)
-    assert [tuple(layer.weight.shape) for layer in module.layers] == [(64, 2), (64, 64), (64, 64), (1, 64)]
+    assert [tuple(layer.weight.shape) for layer in module.body.layers] == [
+        (64, 2),
+        (64, 64),
+        (64, 64),
+        (1, 64),
+    ]
     assert sum(p.numel() for p in module.parameters()) == 64 * 3 + 2 * 64 * 65 + 65
 
 
@@ -138,7 +143,7 @@ def test_drawing_touches_no_global_random_state():
     module = Mlp().build(2, 1)
     module.draw(torch.Generator().manual_seed(1))
     assert torch.equal(torch.rand(1), expected)
-    assert module.layers[1].weight.abs().max() <= 1 / 8
+    assert module.body.layers[1].weight.abs().max() <= 1 / 8
 
 
 def test_normalisation_is_fitted_on_the_training_episodes_alone(problem):
@@ -180,7 +185,7 @@ def test_a_linear_law_is_cloned(problem):
     assert trained.history.loss[0, -1] < 2e-5
     assert trained.history.validation[0, -1] < 1e-5
     assert np.sqrt(np.mean((trained.act(x)[0] - x @ GAIN.T) ** 2)) < 0.01 * np.abs(x @ GAIN.T).max()
-    assert trained.params["layers.0.weight"].dtype == torch.float32
+    assert trained.params["body.layers.0.weight"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("loss", ["l2", "l1", "huber"])

@@ -77,14 +77,14 @@ def _require_sizes(content: dict[str, Any], problem: "ControlProblem") -> None:
 
 def _metrics(reference: "Reference", module: "nn.Module") -> dict[str, Any]:
     from bench.measure import measure
-    from imitation.evaluate import policy_controller
-    from imitation.trained import act
+    from imitation.trained import policy_controller
     from mpc.closed_loop import simulate
+    from mpc.controllers import replay
 
     cloned = reference.cloned
-    learned = simulate(reference.problem, policy_controller(module), reference.x0, cloned.steps)
-    states = cloned.x[:, :-1].reshape(-1, reference.problem.n)
-    return measure(reference, learned, act(module, states).reshape(cloned.u.shape))
+    policy = policy_controller(module)
+    learned = simulate(reference.problem, policy, reference.x0, cloned.steps)
+    return measure(reference, learned, replay(policy, cloned.x[:, :-1]))
 
 
 def _show(metrics: dict[str, Any], file: Path | None) -> None:

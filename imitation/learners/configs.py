@@ -27,6 +27,8 @@ class BehaviourCloning:
     """Of the action in Gauss-Newton steps: the Hessian of the loss, or the expert's curvature W."""
     curvature_cap: float = 10.0
     """Largest eigenvalue of W, in parts of the median over the samples; inf for none."""
+    jacobian: float = 0.0
+    """Weight of the same loss of the policy's Jacobian (TaSIL of order 1: loss 'l1' and weight 1)."""
     steps: int = 2000
     """Gradient steps."""
     batch: int = 256
@@ -44,6 +46,17 @@ class BehaviourCloning:
         for name, value in (("steps", self.steps), ("batch", self.batch), ("epochs", self.epochs)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if not self.jacobian >= 0:
+            raise ValueError(f"jacobian must not be negative, got {self.jacobian}")
+        if self.jacobian and (self.uses_curvature or self.policy.history > 1 or self.policy.chunk > 1):
+            raise ValueError(
+                f"jacobian = {self.jacobian} needs a policy without history and chunk, and loss and metric "
+                f"without curvature"
+            )
+        if self.uses_curvature and self.policy.chunk > 1:
+            raise ValueError(
+                f"the curvature is that of one input, policy.chunk must be 1, got {self.policy.chunk}"
+            )
         if not self.curvature_cap > 0:
             raise ValueError(f"curvature_cap must be positive, got {self.curvature_cap}")
         if not 0 <= self.validation < 1:

@@ -1,5 +1,5 @@
 """Policy networks: configs without torch, one module per architecture."""
 
-from imitation.policies.configs import Mlp, PolicyConfig
+from imitation.policies.configs import GatedMlp, Mlp, PolicyConfig, ResidualMlp
 
-__all__ = ["Mlp", "PolicyConfig"]
+__all__ = ["GatedMlp", "Mlp", "PolicyConfig", "ResidualMlp"]

@@ -1,10 +1,13 @@
-"""Configs of the policies: frozen, without torch."""
+"""Configs of the policies: frozen, without torch.
+
+All share four fields beside their architecture: ``normalise``, ``clip``, ``history`` and ``chunk``.
+"""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from imitation.policies.mlp import MlpPolicy
+    from imitation.policies.network import PolicyNetwork
     from mpc.arrays import Array
 
 
@@ -22,13 +25,15 @@ class Mlp:
     """Centre and scale each state to the mean and deviation of the training observations."""
     clip: bool = False
     """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    norm: Literal["none", "layer"] = "none"
+    """Layer norm before each non-linearity."""
+    history: int = 1
+    """Number of past states it sees, the present one included."""
+    chunk: int = 1
+    """Number of inputs it plans at once and executes open loop."""
 
     def __post_init__(self) -> None:
-        for name, value in (("width", self.width), ("depth", self.depth)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if self.activation not in ("gelu", "relu", "tanh"):
-            raise ValueError(f"activation must be 'gelu', 'relu' or 'tanh', got {self.activation!r}")
+        _require(self, ("width", "depth"), activation=("gelu", "relu", "tanh"), norm=("none", "layer"))
 
     @property
     def architecture(self) -> str:
@@ -38,15 +43,97 @@ class Mlp:
         """
         return f"mlp-{self.width}x{self.depth}"
 
-    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "MlpPolicy":
+    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
         """The network for ``n`` states and ``m`` inputs; its weights are yet to be drawn or loaded.
 
         ``bounds``: lower and upper bounds of the inputs, ``problem.U.bounds``; None for no bounds.
         """
-        from imitation.policies.mlp import MlpPolicy
+        from imitation.policies.mlp import MlpBody
+        from imitation.policies.network import PolicyNetwork
 
-        return MlpPolicy(self, n, m, bounds)
+        return PolicyNetwork(self, MlpBody(self, self.history * n, self.chunk * m), n, m, bounds)
 
 
-PolicyConfig = Mlp
+@dataclass(frozen=True)
+class GatedMlp:
+    """Multilayer perceptron whose hidden layers gate themselves (GLU, SwiGLU, GEGLU)."""
+
+    width: int = 48
+    """Units of each hidden layer, after the gate."""
+    depth: int = 4
+    """Number of layers, the output layer included."""
+    gate: Literal["silu", "sigmoid", "gelu"] = "silu"
+    """Non-linearity of the gate: silu is SwiGLU, sigmoid GLU, gelu GEGLU."""
+    normalise: bool = True
+    """Centre and scale each state to the mean and deviation of the training observations."""
+    clip: bool = False
+    """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    history: int = 1
+    """Number of past states it sees, the present one included."""
+    chunk: int = 1
+    """Number of inputs it plans at once and executes open loop."""
+
+    def __post_init__(self) -> None:
+        _require(self, ("width", "depth"), gate=("silu", "sigmoid", "gelu"))
+
+    @property
+    def architecture(self) -> str:
+        """What the seed of the initial weights depends on."""
+        return f"gated-{self.width}x{self.depth}"
+
+    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
+        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
+        from imitation.policies.gated import GatedBody
+        from imitation.policies.network import PolicyNetwork
+
+        return PolicyNetwork(self, GatedBody(self, self.history * n, self.chunk * m), n, m, bounds)
+
+
+@dataclass(frozen=True)
+class ResidualMlp:
+    """Multilayer perceptron of residual blocks with layer norms."""
+
+    width: int = 48
+    """Units that pass from block to block; a block has twice as many inside."""
+    blocks: int = 2
+    """Number of blocks."""
+    activation: Literal["gelu", "relu", "tanh", "silu"] = "gelu"
+    """Non-linearity inside a block."""
+    normalise: bool = True
+    """Centre and scale each state to the mean and deviation of the training observations."""
+    clip: bool = False
+    """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    history: int = 1
+    """Number of past states it sees, the present one included."""
+    chunk: int = 1
+    """Number of inputs it plans at once and executes open loop."""
+
+    def __post_init__(self) -> None:
+        _require(self, ("width", "blocks"), activation=("gelu", "relu", "tanh", "silu"))
+
+    @property
+    def architecture(self) -> str:
+        """What the seed of the initial weights depends on."""
+        return f"residual-{self.width}x{self.blocks}"
+
+    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
+        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
+        from imitation.policies.network import PolicyNetwork
+        from imitation.policies.residual import ResidualBody
+
+        return PolicyNetwork(self, ResidualBody(self, self.history * n, self.chunk * m), n, m, bounds)
+
+
+PolicyConfig = Mlp | GatedMlp | ResidualMlp
 """What the command line and a learner see."""
+
+
+def _require(config: Any, sizes: tuple[str, ...], **choices: tuple[str, ...]) -> None:
+    for name in (*sizes, "history", "chunk"):
+        value = getattr(config, name)
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    for name, allowed in choices.items():
+        value = getattr(config, name)
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

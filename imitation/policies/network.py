@@ -1,0 +1,69 @@
+"""The module that every policy is: a body between the scaling of its inputs and the bounds of its outputs."""
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imitation.policies.contract import Body, Tensors
+from mpc.arrays import Array
+
+
+class PolicyNetwork(nn.Module):
+    """``u = body((x - shift) / scale)`` for ``x (B, L n)``: ``(B, l m)``, L past states and l inputs ahead.
+
+    ``shift`` and ``scale`` (L n,) are the normalisation, 0 and 1 where it is off; ``low`` and ``high``
+    (l m,) are the bounding box of U, once for each input ahead. All four are buffers and travel with the
+    checkpoint. In ``eval()`` mode and with ``config.clip`` the action is clipped to [low, high]. Actions are
+    not scaled.
+    """
+
+    shift: Tensor
+    scale: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, config: Any, body: Body, n: int, m: int, bounds: tuple[Array, Array] | None) -> None:
+        super().__init__()
+        low, high = bounds or (np.full(m, -np.inf), np.full(m, np.inf))
+        self.config = config
+        self.body = body
+        inputs = config.history * n
+        self.register_buffer("shift", torch.zeros(inputs, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones(inputs, dtype=torch.float64))
+        self.register_buffer("low", torch.tensor(np.tile(low, config.chunk), dtype=torch.float64))
+        self.register_buffer("high", torch.tensor(np.tile(high, config.chunk), dtype=torch.float64))
+
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator) -> None:
+        """Weights and biases uniform on +-1/sqrt(fan in), torch's default law, in float64."""
+        for layer in self.body.modules():
+            if isinstance(layer, nn.Linear):
+                bound = float(layer.in_features) ** -0.5
+                for tensor in layer.parameters():
+                    tensor.uniform_(-bound, bound, generator=generator)
+
+    def fit_inputs(self, x: Tensor) -> None:
+        """Mean and standard deviation of the columns of ``x (S, L n)``; a constant column has scale 1."""
+        if not self.config.normalise:
+            return
+        spread = x.std(dim=0, correction=0)
+        self.shift.copy_(x.mean(dim=0))
+        self.scale.copy_(torch.where(spread > 1e-12 * x.abs().amax(dim=0), spread, torch.ones_like(spread)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.population(dict(self.named_parameters()) | dict(self.named_buffers()), x)
+        if self.config.clip and not self.training:
+            return torch.clamp(u, self.low, self.high)
+        return u
+
+    def population(self, tensors: Tensors, x: Tensor) -> Tensor:
+        """The raw action for tensors of one model and ``x (B, L n)``, or of K and ``x (K, B, L n)``."""
+        scaled = (x - tensors["shift"].unsqueeze(-2)) / tensors["scale"].unsqueeze(-2)
+        return self.body.run(tensors, scaled)
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A layer in float64 whose weights are yet to be drawn."""
+    return cast(nn.Linear, nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float64))
