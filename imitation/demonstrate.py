@@ -3,11 +3,12 @@
 Free of torch, so that datasets are generated without it.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from mpc.closed_loop import simulate
+from mpc.closed_loop import Controller, simulate
 from mpc.configs import ExpertConfig
 from mpc.dataset import Dataset, Plan, require_vacant, write_dataset
 from mpc.demonstrations import Demonstrations, MakeBlock, Progress, collect
@@ -17,6 +18,9 @@ from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
 from mpc.sampling import disturbance_generators, draw_disturbance
 from mpc.status import Status
+
+EpisodeLaw = Callable[[np.ndarray], Controller]
+"""The controller of the episodes with these indices, which keeps the expert's labels."""
 
 
 def demonstrate(
@@ -29,6 +33,7 @@ def demonstrate(
     first_episode: int = 0,
     disturbance: bool = False,
     accept: Status = Status.optimal,
+    law: EpisodeLaw | None = None,
 ) -> Demonstrations:
     """The first ``episodes`` complete episodes of ``expert``, each of ``steps`` steps.
 
@@ -44,12 +49,13 @@ def demonstrate(
         disturbance: add uniform disturbances from ``problem.W``, seeded by
             ``('disturbance', system, rep, i)``.
         accept: the worst status of a label that is kept, ``optimal`` or ``optimal_inaccurate``.
+        law: who acts in the episodes, for instance the expert with noise; None: the expert.
 
     Raises:
         ValueError: on a bad argument, or if more than 90% of at least 200 attempts fail.
     """
     _require_counts(episodes=episodes, steps=steps)
-    make_block = block_maker(problem, expert, system, rep, steps, disturbance, accept)
+    make_block = block_maker(problem, expert, system, rep, steps, disturbance, accept, law)
     return collect(make_block, episodes, first_episode)
 
 
@@ -95,8 +101,12 @@ def block_maker(
     steps: int,
     disturbance: bool = False,
     accept: Status = Status.optimal,
+    law: EpisodeLaw | None = None,
 ) -> MakeBlock:
     """``make_block(first, count)``: attempt those episodes and sort the good from the bad.
+
+    Args:
+        law: who acts in the episodes; None: the expert.
 
     Raises:
         ValueError: if ``accept`` is not a usable status.
@@ -109,11 +119,11 @@ def block_maker(
         w = None
         if disturbance:
             w = draw_disturbance(problem, disturbance_generators(system, rep, first, count), steps)
-        rollouts = simulate(problem, expert, x0, steps, disturbance=w)
         indices = np.arange(first, first + count, dtype=np.int64)
+        rollouts = simulate(problem, expert if law is None else law(indices), x0, steps, disturbance=w)
         seeds = np.array([episode_seed(system, rep, int(i)) for i in indices], dtype=np.int64)
         good = _acceptable(problem, rollouts, accept)
-        asked = _asked(rollouts)
+        asked = asked_statuses(rollouts)
         return Demonstrations(
             rollouts=rollouts[good],
             episodes=indices[good],
@@ -138,7 +148,7 @@ def _acceptable(problem: ControlProblem, rollouts: Rollouts, accept: Status) -> 
     return rollouts.complete & bounded & (rollouts.labels.status >= accept).all(axis=1)
 
 
-def _asked(rollouts: Rollouts) -> np.ndarray:
+def asked_statuses(rollouts: Rollouts) -> np.ndarray:
     """Statuses (queries,) of all the labels that the expert was asked for."""
     status = np.zeros(0, np.int8) if rollouts.labels is None else rollouts.labels.status
     return status[status != Status.unset]

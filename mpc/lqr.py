@@ -37,6 +37,20 @@ class LqrExpert:
         object.__setattr__(self, "P", frozen("P", P, (system.n, system.n)))
         object.__setattr__(self, "K", frozen("K", gain, (system.m, system.n)))
 
+    @property
+    def level(self) -> float:
+        """The largest c for which ``{x: x'Px <= c}`` lies in X and its inputs ``K x`` in U.
+
+        The set is invariant under LQR, which is admissible and optimal there. The largest ``g'x`` over it is
+        ``sqrt(c g'P^-1 g)``, so each row ``g'x <= h`` of X, and of U in terms of x, allows c up to
+        ``h^2 / g'P^-1 g``; 0 where the origin violates a row.
+        """
+        rows = np.concatenate([self.problem.X.G, self.problem.U.G @ self.K])
+        h = np.concatenate([self.problem.X.h, self.problem.U.h])
+        spread = np.einsum("ij,ij->i", rows, np.linalg.solve(self.P, rows.T).T)
+        allowed = np.where(spread > 0, np.maximum(h, 0.0) ** 2 / np.where(spread > 0, spread, 1.0), np.inf)
+        return 0.0 if (h < 0).any() else float(allowed.min(initial=np.inf))
+
     def _weight(self, P: Array) -> Array:
         B = self.problem.system.B
         return self.problem.R + B.T @ P @ B

@@ -1,11 +1,17 @@
 """Configs of the learners: frozen, without torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from imitation.optim.configs import AdamW, AnyOptimizer
 from imitation.optim.schedules import SCHEDULES, Schedule
 from imitation.policies.configs import Mlp, PolicyConfig
+
+if TYPE_CHECKING:
+    from imitation.learned import Learned
+    from imitation.task import Pupil, Task
+    from imitation.train import Observer, Progress
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,213 @@ class BehaviourCloning:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
     @property
+    def base(self) -> "BehaviourCloning":
+        """How a policy is fitted: every learner has one."""
+        return self
+
+    def learn(
+        self,
+        task: "Task",
+        pupils: "Sequence[Pupil]",
+        progress: "Progress | None" = None,
+        observe: "Observer | None" = None,
+    ) -> "Learned":
+        """Teach the pupils, all at once.
+
+        Args:
+            task: the expert, the system, and the length of an episode.
+            pupils: one controller each; their repetitions name the seeds.
+            progress: called with gradient steps done and to do.
+            observe: asked about the policies as they are, along the training of those that are deployed.
+
+        Raises:
+            ValueError: where the expert cannot demonstrate, or the options do not fit.
+        """
+        from imitation.learners.cloning import clone
+
+        return clone(self, task, pupils, progress, observe)
+
+    @property
     def uses_curvature(self) -> bool:
         """Whether the labels must have a curvature."""
         return "curvature" in (self.loss, self.metric)
 
 
-LearnerConfig = BehaviourCloning
+@dataclass(frozen=True)
+class NoiseInjection:
+    """Clone episodes of which a share has noise on the expert's inputs (arXiv 2507.09061)."""
+
+    base: BehaviourCloning = field(default_factory=BehaviourCloning)
+    """How the policy is fitted."""
+    scale: float = 0.1
+    """Radius of the ball that the noise is uniform in, in units of the input."""
+    share: float = 0.5
+    """Share of the episodes that are noisy."""
+    labels: Literal["clean", "noisy"] = "clean"
+    """What is imitated: the expert's input, or the one that was applied (for comparison: it fails)."""
+
+    def __post_init__(self) -> None:
+        if not self.scale >= 0:
+            raise ValueError(f"scale must not be negative, got {self.scale}")
+        _require_share("share", self.share)
+        if self.labels not in ("clean", "noisy"):
+            raise ValueError(f"labels must be clean or noisy, got {self.labels!r}")
+
+    def learn(
+        self,
+        task: "Task",
+        pupils: "Sequence[Pupil]",
+        progress: "Progress | None" = None,
+        observe: "Observer | None" = None,
+    ) -> "Learned":
+        """Teach the pupils, as ``BehaviourCloning.learn``."""
+        from imitation.learners.cloning import clone_with_noise
+
+        return clone_with_noise(self, task, pupils, progress, observe)
+
+
+@dataclass(frozen=True)
+class Dagger:
+    """Label the states that the learner meets, in rounds (Ross, Gordon, Bagnell 2011)."""
+
+    base: BehaviourCloning = field(default_factory=BehaviourCloning)
+    """How each round's policy is fitted."""
+    rounds: int = 5
+    """Rounds, the expert's own demonstrations included; episodes divide evenly among them."""
+    schedule: Literal["first", "exponential", "linear"] = "first"
+    """Share of the expert's steps in round r: 1 at first and then 'first' 0, 'exponential' decay^r,
+    'linear' 1 - r / rounds."""
+    decay: float = 0.5
+    """Of the exponential schedule."""
+
+    def __post_init__(self) -> None:
+        _require_rounds(self.rounds)
+        _require_share("decay", self.decay)
+        if self.schedule not in ("first", "exponential", "linear"):
+            raise ValueError(f"schedule must be first, exponential or linear, got {self.schedule!r}")
+
+    def share(self, r: int) -> float:
+        """beta of round r: the probability that a step is the expert's."""
+        match self.schedule:
+            case "first":
+                return float(r == 0)
+            case "exponential":
+                return self.decay**r
+            case "linear":
+                return 1 - r / self.rounds
+
+    def learn(
+        self,
+        task: "Task",
+        pupils: "Sequence[Pupil]",
+        progress: "Progress | None" = None,
+        observe: "Observer | None" = None,
+    ) -> "Learned":
+        """Teach the pupils, as ``BehaviourCloning.learn``."""
+        from imitation.learners.dagger import dagger
+
+        return dagger(self, task, pupils, progress, observe)
+
+
+@dataclass(frozen=True)
+class Dart:
+    """Clone the expert acting with noise like the learner's errors, in rounds (Laskey et al. 2017)."""
+
+    base: BehaviourCloning = field(default_factory=BehaviourCloning)
+    """How each round's policy is fitted."""
+    rounds: int = 3
+    """Rounds, the first without noise; episodes divide evenly among them."""
+    alpha: float | None = None
+    """Expected squared error that the noise of an episode stands for; None: that of the policy so far."""
+
+    def __post_init__(self) -> None:
+        _require_rounds(self.rounds)
+        if self.alpha is not None and not self.alpha >= 0:
+            raise ValueError(f"alpha must not be negative, got {self.alpha}")
+
+    def learn(
+        self,
+        task: "Task",
+        pupils: "Sequence[Pupil]",
+        progress: "Progress | None" = None,
+        observe: "Observer | None" = None,
+    ) -> "Learned":
+        """Teach the pupils, as ``BehaviourCloning.learn``."""
+        from imitation.learners.dart import dart
+
+        return dart(self, task, pupils, progress, observe)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A policy for each time, fitted at the states that those before it reach (arXiv 2210.09206)."""
+
+    base: BehaviourCloning = field(default_factory=BehaviourCloning)
+    """How the policy of each time is fitted."""
+    switch: bool = False
+    """Hand over to LQR once all sampled states lie in its invariant level set."""
+
+    def __post_init__(self) -> None:
+        policy = self.base.policy
+        if policy.history > 1 or policy.chunk > 1:
+            raise ValueError(
+                f"a policy for each time sees one state and plans one input, got history = {policy.history} "
+                f"and chunk = {policy.chunk}"
+            )
+
+    def learn(
+        self,
+        task: "Task",
+        pupils: "Sequence[Pupil]",
+        progress: "Progress | None" = None,
+        observe: "Observer | None" = None,
+    ) -> "Learned":
+        """Teach the pupils, as ``BehaviourCloning.learn``; ``observe`` is never asked."""
+        from imitation.learners.forward import forward_training
+
+        return forward_training(self, task, pupils, progress, observe)
+
+
+@dataclass(frozen=True)
+class Cmile:
+    """Move from the expert to the learner in small steps (Tu, Robey, Zhang, Matni, arXiv 2102.09161)."""
+
+    base: BehaviourCloning = field(default_factory=BehaviourCloning)
+    """How each round's policy is fitted."""
+    rounds: int = 5
+    """Rounds; episodes divide evenly among them."""
+    step: float = 0.3
+    """Share a of the newest policy in the blend."""
+    aggregate: bool = True
+    """Fit each round's policy to all rounds so far, not to its own alone."""
+
+    def __post_init__(self) -> None:
+        _require_rounds(self.rounds)
+        if not 0 < self.step <= 1:
+            raise ValueError(f"step must lie in (0, 1], got {self.step}")
+
+    def learn(
+        self,
+        task: "Task",
+        pupils: "Sequence[Pupil]",
+        progress: "Progress | None" = None,
+        observe: "Observer | None" = None,
+    ) -> "Learned":
+        """Teach the pupils, as ``BehaviourCloning.learn``; ``observe`` is never asked."""
+        from imitation.learners.cmile import cmile
+
+        return cmile(self, task, pupils, progress, observe)
+
+
+LearnerConfig = BehaviourCloning | NoiseInjection | Dagger | Dart | Forward | Cmile
 """What the command line and an experiment see."""
+
+
+def _require_rounds(rounds: int) -> None:
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
+
+
+def _require_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], got {value}")

@@ -1,0 +1,85 @@
+"""What a learner returns: controllers, the policies inside them, and the account of what they cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imitation.demonstrate import asked_statuses
+from imitation.trained import Trained
+from mpc.controllers import Law
+from mpc.demonstrations import Demonstrations
+from mpc.problem import ControlProblem
+from mpc.rollouts import Rollouts
+from mpc.status import Status
+
+
+@dataclass(frozen=True)
+class Account:
+    """What teaching one pupil took, counted alike by every learner.
+
+    Args:
+        queries: labels asked of the expert, in discarded episodes too.
+        unusable: how many of them were not usable.
+        discarded: episodes that were cut short and thrown away whole.
+    """
+
+    queries: int = 0
+    unusable: int = 0
+    discarded: int = 0
+
+    def __add__(self, other: "Account") -> "Account":
+        return Account(
+            self.queries + other.queries,
+            self.unusable + other.unusable,
+            self.discarded + other.discarded,
+        )
+
+    @classmethod
+    def of_demonstrations(cls, found: Demonstrations) -> "Account":
+        """Of complete episodes and those discarded on the way."""
+        unusable = sum(count for name, count in found.statuses.items() if Status[name] <= 0)
+        return cls(found.queries, unusable, len(found.discarded))
+
+    @classmethod
+    def of_rollouts(cls, rollouts: Rollouts) -> "Account":
+        """Of loops that are all kept, whatever became of them."""
+        statuses = asked_statuses(rollouts)
+        return cls(len(statuses), int((statuses <= 0).sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """K controllers.
+
+    Args:
+        problem: what they were taught on.
+        controllers: one a pupil.
+        fits: the policies that they are made of, K in each: one where a controller is one policy, else one
+            for each time (forward training) or for each round of a blend.
+        accounts: one a pupil.
+        rollouts: what each pupil's last policy was fitted to.
+    """
+
+    problem: ControlProblem
+    controllers: Sequence[Law]
+    fits: tuple[Trained, ...]
+    accounts: tuple[Account, ...]
+    rollouts: tuple[Rollouts, ...]
+
+    @classmethod
+    def policies(
+        cls, trained: Trained, accounts: Sequence[Account], rollouts: Sequence[Rollouts]
+    ) -> "Learned":
+        """Each controller is one policy."""
+        return cls(trained.problem, trained.controllers, (trained,), tuple(accounts), tuple(rollouts))
+
+    @property
+    def last(self) -> Trained:
+        """The policies fitted last."""
+        return self.fits[-1]
+
+    @property
+    def queries(self) -> np.ndarray:
+        """Labels asked of the expert ``(K,)``."""
+        return np.array([account.queries for account in self.accounts])

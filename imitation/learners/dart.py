@@ -1,0 +1,76 @@
+"""DART: demonstrations with noise of the learner's own errors (Laskey et al. 2017, arXiv 1703.09327)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from imitation.learned import Account, Learned
+from imitation.learners.configs import Dart
+from imitation.learners.rounds import part_of, round_sizes
+from imitation.samples import split
+from imitation.task import Pupil, Task
+from imitation.train import Member, Observer, Progress, train
+from imitation.trained import Trained
+from mpc.arrays import Array
+from mpc.controllers import Noisy
+from mpc.rollouts import Rollouts
+
+
+def dart(
+    config: Dart,
+    task: Task,
+    pupils: Sequence[Pupil],
+    progress: Progress | None = None,
+    observe: Observer | None = None,
+) -> Learned:
+    """Rounds: the expert acts with noise N(0, S_r), its labels are clean; a policy of all episodes so far.
+
+    ``S_0 = 0``. S is the second moment of the learner's error over the episodes held out (over all, where
+    none are), scaled to the trace ``alpha / T`` where the config has an alpha. The last policy is deployed.
+    """
+    plans = [round_sizes(pupil, config.rounds) for pupil in pupils]
+    noises = [np.zeros((task.problem.m, task.problem.m)) for _ in pupils]
+    sets: list[Rollouts] = []
+    accounts, tried = [Account() for _ in pupils], [0] * len(pupils)
+    trained = None
+    for r in range(config.rounds):
+        for k, (pupil, plan) in enumerate(zip(pupils, plans, strict=True)):
+
+            def law(episodes: np.ndarray, rep: int = pupil.rep, S: Array = noises[k]) -> Noisy:
+                return Noisy(task.expert, normal_noise(task, rep, episodes, S))
+
+            found = task.demonstrate(pupil.rep, plan[r], tried[k], law)
+            accounts[k], tried[k] = (
+                accounts[k] + Account.of_demonstrations(found),
+                tried[k] + found.attempts,
+            )
+            sets[k:] = [Rollouts.concatenate([*sets[k : k + 1], found.rollouts]), *sets[k + 1 :]]
+        members = [Member(data, pupil.rep) for data, pupil in zip(sets, pupils, strict=True)]
+        last = r == config.rounds - 1
+        told = part_of(progress, r, config.rounds)
+        trained = train(task.problem, config.base, members, told, observe if last else None)
+        noises = [error_moment(config, task, trained, k, data) for k, data in enumerate(sets)]
+    assert trained is not None
+    return Learned.policies(trained, accounts, sets)
+
+
+def error_moment(config: Dart, task: Task, trained: Trained, k: int, rollouts: Rollouts) -> Array:
+    """``mean (pi - pi*)(pi - pi*)'`` of member k over what was held out ``(m, m)``, scaled as asked."""
+    policy = config.base.policy
+    training, held = split(rollouts, config.base.validation, policy.history, policy.chunk)
+    data = held if len(held) else training
+    windows = np.broadcast_to(data.x, (trained.members, *data.x.shape))
+    error = (trained.act(windows)[k] - data.u)[:, : task.problem.m]
+    S = error.T @ error / len(error)
+    if config.alpha is None or not np.trace(S):
+        return S
+    return config.alpha / (task.steps * np.trace(S)) * S
+
+
+def normal_noise(task: Task, rep: int, episodes: np.ndarray, S: Array) -> Array:
+    """Normal with covariance S, independent in time: ``(E, T, m)``."""
+    values, vectors = np.linalg.eigh(S)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    shape = (task.steps, task.problem.m)
+    drawn = [generator.standard_normal(shape) for generator in task.generators("noise", rep, episodes)]
+    return np.stack(drawn) @ root.T
