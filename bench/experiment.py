@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from imitation.learners.configs import BehaviourCloning
+from imitation.learners.configs import LearnerConfig
 from mpc.catalogue import SystemSpec
 from mpc.configs import Barrier, ExpertConfig, Explicit, Linear, Lqr, Online, Smoothed
 from mpc.problem import ControlProblem
@@ -14,7 +14,7 @@ from mpc.record import key_of, to_record
 
 LARGEST_CHUNK = 64
 """Most members of a population: what is trained together, and what an interruption can cost."""
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Raise when the meaning of a stored number changes, so that old rows are run again."""
 
 
@@ -28,7 +28,7 @@ class Experiment:
     """Name and arguments of a system, or a problem of one's own (keyed by its arrays)."""
     expert: ExpertConfig
     """The controller to clone."""
-    learner: BehaviourCloning
+    learner: LearnerConfig
     """How it is cloned."""
     demonstrations: int
     """Number of demonstrations; one is one episode."""

@@ -1,7 +1,7 @@
-"""Run one chunk: demonstrate, train the population, test it, and gather rows and arrays.
+"""Run one chunk: teach its population, test it, and gather rows and arrays.
 
-What does not depend on the learner (test loops of the expert and of exact MPC, demonstrations for the
-largest number, the expert's smoothness) is done once for the chunk.
+What does not depend on the learner (test loops of the expert and of exact MPC, the expert's smoothness) is
+done once for the chunk.
 """
 
 import json
@@ -16,15 +16,14 @@ from bench.experiment import Chunk, Experiment, expert_label
 from bench.measure import Reference, measure
 from bench.outcome import Outcomes, identity
 from bench.smoothness import expert_smoothness
-from imitation.demonstrate import demonstrate
-from imitation.evaluate import evaluate, unfold
-from imitation.train import Member, train
+from imitation.evaluate import along, evaluate, unfold
+from imitation.learned import Learned
+from imitation.task import Pupil, Task
 from imitation.trained import Trained
 from mpc import metrics
 from mpc.arrays import Array
 from mpc.configs import Online
-from mpc.demonstrations import Demonstrations
-from mpc.expert import Expert
+from mpc.controllers import replay
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
 
@@ -43,37 +42,36 @@ def run(chunk: Chunk) -> Outcomes:
     first = chunk.members[0]
     problem = first.problem()
     expert = first.expert.build(problem)
-    started = time.perf_counter()
-    demonstrations = demonstrations_of(chunk, problem, expert)
-    demonstrated = time.perf_counter()
     reference = Reference.of(problem, expert, first.system_name, first.test_episodes, first.steps)
     observer = _CostObserver(reference)
-    population = [Member(demonstrations[m.rep, m.demonstrations].rollouts, m.rep) for m in chunk.members]
-    prepared = time.perf_counter()
-    trained = train(problem, first.learner, population, observe=observer)
-    training = time.perf_counter() - prepared - observer.seconds
-    learned = unfold(evaluate(problem, trained, reference.x0, first.steps), len(chunk.members))
-    actions = _on_expert_states(trained, reference.cloned)
+    task = Task(problem, expert, first.system_name, first.steps)
+    pupils = [Pupil(member.rep, member.demonstrations) for member in chunk.members]
+    started = time.perf_counter()
+    learned = first.learner.learn(task, pupils, observe=observer)
+    finished = time.perf_counter()
+    loops = unfold(evaluate(problem, learned, reference.x0, first.steps), len(chunk.members))
+    actions = along(learned, reference.cloned)
     smoothness = expert_smoothness(problem, expert)
+    history = learned.last.history
     rows = [
         {
             **identity(member, chunk.name),
-            **_account(demonstrations[member.rep, member.demonstrations]),
-            **measure(reference, learned[k], actions[k]),
-            "loss_train": float(trained.history.loss[k, -1]),
-            "loss_validation": float(trained.history.validation[k, -1]),
+            "expert_queries": learned.accounts[k].queries,
+            "discarded": learned.accounts[k].discarded,
+            **measure(reference, loops[k], actions[k]),
+            "loss_train": float(history.loss[k, -1]),
+            "loss_validation": float(history.validation[k, -1]),
             "jacobian_max": smoothness.jacobian,
             "hessian_max": smoothness.hessian,
         }
         for k, member in enumerate(chunk.members)
     ]
     seconds = {
-        "seconds_demonstrate": demonstrated - started,
-        "seconds_train": training,
-        "seconds_evaluate": time.perf_counter() - demonstrated - training,
+        "seconds_learn": finished - started - observer.seconds,
+        "seconds_evaluate": time.perf_counter() - finished + observer.seconds,
     }
     rows = [row | {name: value / len(rows) for name, value in seconds.items()} for row in rows]
-    arrays = _arrays(chunk, reference, trained, learned) | _landscape(chunk, reference, trained)
+    arrays = _arrays(chunk, reference, learned, loops) | _landscape(chunk, reference, learned)
     return Outcomes(rows, arrays, _metadata(chunk, problem))
 
 
@@ -93,77 +91,58 @@ class _CostObserver:
         return cost
 
 
-def demonstrations_of(
-    chunk: Chunk, problem: ControlProblem, expert: Expert
-) -> dict[tuple[int, int], Demonstrations]:
-    """Demonstrations by (repetition, number): each larger set continues the smaller ones."""
-    found: dict[tuple[int, int], Demonstrations] = {}
-    first = chunk.members[0]
-    for rep in sorted({member.rep for member in chunk.members}):
-        parts: list[Demonstrations] = []
-        for size in sorted({member.demonstrations for member in chunk.members if member.rep == rep}):
-            have = sum(part.kept for part in parts)
-            tried = sum(part.attempts for part in parts)
-            more = demonstrate(
-                problem, expert, first.system_name, rep, size - have, first.steps, first_episode=tried
-            )
-            parts.append(more)
-            found[rep, size] = Demonstrations.concatenate(parts)
-    return found
-
-
-def _account(demonstrations: Demonstrations) -> dict[str, int]:
-    return {"expert_queries": demonstrations.queries, "discarded": len(demonstrations.discarded)}
-
-
-def _on_expert_states(trained: Trained, cloned: Rollouts) -> Array:
-    """Actions ``(K, E, T, m)`` of every member at the states of the expert's test loops, NaN beyond them."""
-    E, T = cloned.episodes, cloned.steps
-    states = cloned.x[:, :-1].reshape(E * T, -1)
-    return trained.act(states).reshape(trained.members, E, T, -1)
-
-
 def _arrays(
-    chunk: Chunk, reference: Reference, trained: Trained, learned: tuple[Rollouts, ...]
+    chunk: Chunk, reference: Reference, learned: Learned, loops: tuple[Rollouts, ...]
 ) -> dict[str, np.ndarray]:
     """What the figures of a report need of each experiment, and its weights."""
     out: dict[str, np.ndarray] = {}
-    cost = np.asarray(trained.history.observed)
-    tensors = {name: value.numpy() for name, value in {**trained.params, **trained.buffers}.items()}
+    history, tensors = learned.last.history, _tensors(learned)
     for k, member in enumerate(chunk.members):
-        rollouts = learned[k]
+        rollouts = loops[k]
         named = {
             "error_over_time": metrics.error_over_time(rollouts, reference.cloned),
             "trajectories": rollouts.x[:KEPT_TRAJECTORIES],
             "expert_trajectories": reference.cloned.x[:KEPT_TRAJECTORIES],
             "inputs": rollouts.u[:KEPT_TRAJECTORIES],
-            "history.steps": trained.history.steps[k],
-            "history.loss": trained.history.loss[k],
-            "history.validation": trained.history.validation[k],
-            "history.cost": cost[k],
+            "history.steps": history.steps[k],
+            "history.loss": history.loss[k],
+            "history.validation": history.validation[k],
             "exact_cost": reference.exact_cost,
             **{f"params.{name}": value[k] for name, value in tensors.items()},
         }
+        if history.observed is not None:
+            named["history.cost"] = history.observed[k]
         out |= {f"{member.key()}/{name}": value for name, value in named.items()}
     return out
 
 
-def _landscape(chunk: Chunk, reference: Reference, trained: Trained) -> dict[str, np.ndarray]:
-    """Control laws on a grid over the initial set, ``z[i, j, :] = u(axes[0][i], axes[1][j])``."""
+def _tensors(learned: Learned) -> dict[str, np.ndarray]:
+    """Weights and buffers ``(K, ...)``; of several fits each name begins with the fit's number."""
+    several = len(learned.fits) > 1
+    return {
+        f"{i}.{name}" if several else name: value.numpy()
+        for i, fit in enumerate(learned.fits)
+        for name, value in {**fit.params, **fit.buffers}.items()
+    }
+
+
+def _landscape(chunk: Chunk, reference: Reference, learned: Learned) -> dict[str, np.ndarray]:
+    """Control laws on a grid over the initial set, ``z[i, j, :] = u(axes[0][i], axes[1][j])``, at t = 0."""
     problem = reference.problem
     if problem.n != 2:
         return {}
     axes = np.stack([np.linspace(a, b, GRID) for a, b in zip(*problem.initial_set.bounds, strict=True)])
     x = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    learned = trained.act(x).reshape(trained.members, GRID, GRID, -1).astype(np.float32)
+    first = np.stack([replay(law, x[:, None])[:, 0] for law in learned.controllers])
+    laws = first.reshape(len(first), GRID, GRID, -1).astype(np.float32)
     out: dict[str, np.ndarray] = {}
     for k, member in enumerate(chunk.members):
-        out |= {f"{member.key()}/landscape.axes": axes, f"{member.key()}/landscape.learned": learned[k]}
-    laws: Mapping[str, Any] = {
+        out |= {f"{member.key()}/landscape.axes": axes, f"{member.key()}/landscape.learned": laws[k]}
+    experts: Mapping[str, Any] = {
         expert_label(Online()): Online().build(problem),
         expert_label(chunk.members[0].expert): reference.expert,
     }
-    for label, law in laws.items():
+    for label, law in experts.items():
         control = law(x)
         u = np.where(control.usable[:, None], control.u, np.nan)
         out[f"landscape/{label}"] = u.reshape(GRID, GRID, -1).astype(np.float32)

@@ -21,7 +21,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = "centralpath-sweep/1"
+SCHEMA = "centralpath-sweep/2"
 MANIFEST = "sweep.json"
 RESULTS = "results.parquet"
 
@@ -67,8 +67,7 @@ COLUMNS: dict[str, type] = {
     "j_demo": float,
     "jacobian_max": float,
     "hessian_max": float,
-    "seconds_demonstrate": float,
-    "seconds_train": float,
+    "seconds_learn": float,
     "seconds_evaluate": float,
     "versions": str,
     "checksum": str,
@@ -77,7 +76,7 @@ COLUMNS: dict[str, type] = {
 
 Where an experiment failed, ``status`` is 'failed', ``error`` says why and its numbers are missing.
 """
-TIMINGS = ("seconds_demonstrate", "seconds_train", "seconds_evaluate")
+TIMINGS = ("seconds_learn", "seconds_evaluate")
 """The columns that differ from run to run; everything else is a function of the experiment."""
 
 

@@ -180,7 +180,7 @@ def _summary_cells(rows: pd.DataFrame) -> list[Cell]:
     values = [_median(rows[column]) if column in rows else np.nan for column, _ in _SUMMARY]
     cells = [_interval_cell(rows["imitation_error_mean"])]
     cells += [Cell(number(value), bad=bool(np.isposinf(value))) for value in values]
-    return [*cells, Cell(number(_median(rows["seconds_train"])))]
+    return [*cells, Cell(number(_median(rows["seconds_learn"])))]
 
 
 def _median(values: Any) -> float:

@@ -103,7 +103,8 @@ def test_generate_train_evaluate(tmp_path, monkeypatch, capsys):
     assert (
         "12 episodes of 6 steps in data (0 attempts discarded, 72 expert queries)" in capsys.readouterr().out
     )
-    quick = ["--learner.steps", "20", "--learner.batch", "16", "--learner.policy.width", "8"]
+    quick = ["learner:behaviour-cloning", "--learner.steps", "20", "--learner.batch", "16"]
+    quick += ["learner.policy:mlp", "--learner.policy.width", "8"]
     assert main(["train", "data", "--out", "p.pt", *quick]) == 0
     assert "after 20 steps on 12 episodes" in capsys.readouterr().out
     assert main(["train", "data", "--out", "p.pt", *quick]) == 2
@@ -114,6 +115,13 @@ def test_generate_train_evaluate(tmp_path, monkeypatch, capsys):
     assert metrics["imitation_error_mean"] > 0
     assert main(["evaluate", "p.pt", "--system", "triangular:d=3", *tests]) == 2
     assert "error: the policy maps 2 states to 1 inputs" in capsys.readouterr().err
+    dagger = ["learner:dagger", "--learner.rounds", "2", "--learner.base.steps", "20"]
+    gated = ["learner.base.policy:gated-mlp", "--learner.base.policy.chunk", "2"]
+    assert main(["train", "data", "--out", "d.pt", *dagger, *gated]) == 0
+    assert "after 20 steps on 12 episodes, 72 labels" in capsys.readouterr().out
+    assert main(["evaluate", "d.pt", "--dataset", "data", *tests]) == 0
+    assert main(["train", "data", "--out", "f.pt", "learner:forward"]) == 2
+    assert "Forward learns several policies, a checkpoint holds one" in capsys.readouterr().err
 
 
 def test_the_study_is_the_same_for_everyone_and_shifts_with_the_seed():

@@ -48,7 +48,7 @@ def problem(n: int = 2) -> ControlProblem:
 def row(expert: tuple[str, str, float], n: int, rep: int) -> dict:
     label, kind, smoothing = expert
     metrics = dict.fromkeys(
-        ("growth_rate", "loss_on_expert", "action_error_ratio", "j_traj", "j_demo", "seconds_train"), 0.5
+        ("growth_rate", "loss_on_expert", "action_error_ratio", "j_traj", "j_demo", "seconds_learn"), 0.5
     )
     changes = {
         "study": "known",

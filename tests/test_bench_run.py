@@ -9,12 +9,13 @@ import pytest
 
 from bench.experiment import Experiment, divide
 from bench.measure import Reference, with_unit_bounds
-from bench.run import demonstrations_of, run
+from bench.run import run
 from bench.store import COLUMNS, TIMINGS, read_arrays, read_table
 from bench.sweep import sweep
 from imitation.demonstrate import demonstrate
 from imitation.learners.configs import BehaviourCloning
 from imitation.policies.configs import Mlp
+from imitation.task import Pupil, Task
 from mpc.catalogue import SystemSpec
 from mpc.configs import Lqr, Online
 from mpc.metrics import suboptimality
@@ -99,13 +100,13 @@ def test_another_repetition_has_other_numbers(outcomes):
 
 
 def test_larger_sets_of_demonstrations_continue_smaller_ones():
-    (chunk,) = divide(population())
     problem, expert = BASE.problem(), Online().build(BASE.problem())
-    found = demonstrations_of(chunk, problem, expert)
+    task = Task(problem, expert, "double_integrator", 8)
+    four, two = task.demonstrations([Pupil(1, 4), Pupil(1, 2)])
     whole = demonstrate(problem, expert, "double_integrator", 1, 4, 8)
-    assert np.array_equal(found[1, 4].rollouts.x, whole.rollouts.x)
-    assert np.array_equal(found[1, 2].rollouts.x, whole.rollouts.x[:2])
-    assert (found[1, 4].queries, found[1, 2].queries) == (whole.queries, 16)
+    assert np.array_equal(four.rollouts.x, whole.rollouts.x)
+    assert np.array_equal(two.rollouts.x, whole.rollouts.x[:2])
+    assert (four.queries, two.queries) == (whole.queries, 16)
 
 
 def test_the_exact_expert_succeeds_and_violations_are_shares():

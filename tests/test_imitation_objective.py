@@ -152,3 +152,43 @@ def test_gradients_group_by_group_are_those_of_all(loss, monkeypatch):
     torch.testing.assert_close(parted, losses, rtol=1e-12, atol=0)
     for name, value in grads.items():
         torch.testing.assert_close(again[name], value, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("by", [forward, mapped])
+@pytest.mark.parametrize("loss", ["l2", "l1"])
+def test_the_loss_of_the_jacobian_is_that_of_every_derivative(loss, by):
+    policies = [Mlp(width=4, depth=3, activation="tanh").build(3, M) for _ in SIZES]
+    training = []
+    for k, policy in enumerate(policies):
+        policy.draw(torch.Generator().manual_seed(k))
+        data = samples(SIZES[k], k)
+        policy.fit_inputs(torch.from_numpy(data.x))
+        training.append(replace(data, dudx=np.random.default_rng(k).normal(size=(SIZES[k], M, 3))))
+    params, buffers = stacked(policies)
+    cloning = Cloning.of(by(policies[0]), buffers, training, torch.float64, loss=loss, jacobian=0.7)
+    losses, grads = cloning.objective(PLACES).loss_and_grad(params)
+    for k, (policy, data) in enumerate(zip(policies, training, strict=True)):
+        x, u, dudx = (torch.from_numpy(a[PLACES[k]]) for a in (data.x, data.u, data.dudx))
+        policy.train().zero_grad()
+        e = policy(x) - u
+        slopes = [
+            torch.autograd.functional.jacobian(lambda z, p=policy: p(z[None])[0], row, create_graph=True)
+            for row in x
+        ]
+        E = torch.stack(slopes) - dudx
+        size = {"l2": lambda a: (a**2).mean(dim=1), "l1": lambda a: (a**2).sum(dim=1).sqrt()}[loss]
+        known = (size(e) + 0.7 * size(E.flatten(1))).mean()
+        known.backward()
+        torch.testing.assert_close(losses[k], known.detach())
+        for name, p in policy.named_parameters():
+            torch.testing.assert_close(grads[name][k], p.grad)
+
+
+def test_a_jacobian_needs_labels_that_have_one():
+    problem = catalogue.double_integrator()
+    rollouts = demonstrate(problem, LqrExpert(problem), "double_integrator", 0, 3, 5).rollouts
+    learner = BehaviourCloning(policy=Mlp(width=8, depth=2), steps=5, jacobian=1.0)
+    train(problem, learner, [Member(rollouts, 0)])
+    bare = replace(rollouts, labels=replace(rollouts.labels, dudx=None))
+    with pytest.raises(ValueError, match=r"rollouts hold no label\.dudx"):
+        train(problem, learner, [Member(bare, 0)])

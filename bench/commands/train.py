@@ -2,16 +2,22 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from imitation.learners.configs import BehaviourCloning
+from imitation.learners.configs import BehaviourCloning, Cmile, Forward, LearnerConfig
 from mpc.arrays import whole_number
+
+if TYPE_CHECKING:
+    from imitation.train import Progress
+    from imitation.trained import Trained
+    from mpc.dataset import Dataset
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a policy on a dataset by behaviour cloning."""
+    """Train a policy on a dataset by behaviour cloning, or by a learner that asks its expert anew."""
 
     dataset: Positional[Path]
     """Directory that `centralpath generate` wrote."""
@@ -21,7 +27,7 @@ class Train:
     """Use only the first so many episodes (default: all)."""
     seed: int = 0
     """Repetition: names the seeds of weights and minibatches."""
-    learner: BehaviourCloning = field(default_factory=BehaviourCloning)
+    learner: LearnerConfig = field(default_factory=BehaviourCloning)
     """How the policy is trained."""
 
     def run(self) -> int:
@@ -31,19 +37,36 @@ class Train:
             raise ValueError(f"--out {self.out} exists; pass another path, or remove the file")
         if not self.out.resolve().parent.is_dir():
             raise ValueError(f"--out {self.out} lies in a folder that does not exist; make it first")
+        if isinstance(self.learner, Forward | Cmile):
+            raise ValueError(
+                f"{type(self.learner).__name__} learns several policies, a checkpoint holds one; run it from "
+                f"Python, as in learner.learn(task, pupils)"
+            )
         from bench.commands.progress import counting
         from imitation.checkpoint import save_policy
-        from imitation.train import Member, train
         from mpc.dataset import open_dataset
 
         dataset = open_dataset(self.dataset)
-        members = [Member(dataset.rollouts(self.demonstrations), self.seed)]
         with counting("gradient steps") as advance:
-            trained = train(dataset.problem, self.learner, members, advance)
+            trained, episodes, queries = self._train(dataset, advance)
         save_policy(self.out, trained, 0)
         history = trained.history
         print(
             f"{self.out}: loss {history.loss[0, -1]:.3g}, held out {history.validation[0, -1]:.3g} "
-            f"after {history.steps[0, -1]} steps on {members[0].rollouts.episodes} episodes"
+            f"after {history.steps[0, -1]} steps on {episodes} episodes, {queries} labels"
         )
         return 0
+
+    def _train(self, dataset: "Dataset", progress: "Progress") -> "tuple[Trained, int, int]":
+        """The policy, the number of episodes, and the number of labels asked for."""
+        from imitation.task import Pupil, Task
+        from imitation.train import Member, train
+
+        rollouts = dataset.rollouts(self.demonstrations)
+        if isinstance(self.learner, BehaviourCloning):
+            trained = train(dataset.problem, self.learner, [Member(rollouts, self.seed)], progress)
+            return trained, rollouts.episodes, rollouts.episodes * rollouts.steps
+        expert = dataset.expert.build(dataset.problem)
+        task = Task(dataset.problem, expert, dataset.system, rollouts.steps)
+        learned = self.learner.learn(task, [Pupil(self.seed, rollouts.episodes)], progress)
+        return learned.last, rollouts.episodes, learned.accounts[0].queries

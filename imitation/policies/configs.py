@@ -56,7 +56,7 @@ class Mlp:
 
 @dataclass(frozen=True)
 class GatedMlp:
-    """Multilayer perceptron whose hidden layers gate themselves (GLU, SwiGLU, GEGLU)."""
+    """Multilayer perceptron of gated hidden layers (GLU, SwiGLU, GEGLU), each with a layer norm."""
 
     width: int = 48
     """Units of each hidden layer, after the gate."""

@@ -1,0 +1,138 @@
+"""Every policy: shapes, populations, bounds, windows and plans, checkpoints; each body by its formula."""
+
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from generators import gain_loops
+from torch.nn import functional as F
+
+from imitation import population
+from imitation.checkpoint import load_policy, save_policy
+from imitation.evaluate import evaluate, unfold
+from imitation.learners import BehaviourCloning
+from imitation.optim import Adam, AdamW, Muon
+from imitation.policies import GatedMlp, Mlp, PolicyConfig, ResidualMlp
+from imitation.train import Member, train
+from imitation.trained import policy_controller
+from mpc.closed_loop import simulate
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+POLICIES = [
+    *(cls() for cls in get_args(PolicyConfig)),
+    Mlp(width=8, norm="layer"),
+    Mlp(width=8, history=3, chunk=2),
+    GatedMlp(width=8, depth=2, gate="sigmoid", clip=True),
+    GatedMlp(width=8, depth=1),
+    ResidualMlp(width=8, blocks=1, history=2, clip=True),
+]
+BOUNDS = np.array([-2e-3, -1e-3]), np.array([3e-3, 4e-3])
+
+
+def drawn(config, seed=0, n=3, m=2):
+    module = config.build(n, m, BOUNDS)
+    g = torch.Generator().manual_seed(seed)
+    module.draw(g)
+    module.fit_inputs(torch.randn(40, config.history * n, generator=g, dtype=torch.float64) * (seed + 1))
+    return module
+
+
+def states(config, *lead, n=3):
+    g = torch.Generator().manual_seed(9)
+    return torch.randn(*lead, config.history * n, dtype=torch.float64, generator=g)
+
+
+@pytest.mark.parametrize("config", POLICIES, ids=repr)
+def test_shapes_draws_and_bounds(config):
+    module, x = drawn(config), states(config, 11)
+    raw = module.train()(x)
+    assert raw.shape == (11, 2 * config.chunk)
+    assert torch.equal(raw, drawn(config).train()(x))
+    assert not torch.equal(raw, drawn(config, seed=1).train()(x))
+    low, high = (torch.tensor(np.tile(bound, config.chunk)) for bound in BOUNDS)
+    assert ((raw < low) | (raw > high)).any()
+    expected = torch.clamp(raw, low, high) if config.clip else raw
+    assert torch.equal(module.eval()(x), expected)
+
+
+@pytest.mark.parametrize("config", POLICIES, ids=repr)
+def test_the_population_form_is_the_module_mapped_over_the_members(config):
+    modules = [drawn(config, seed) for seed in range(4)]
+    params, buffers = population.stacked(modules)
+    x = states(config, 4, 7)
+    own = population.forward(modules[0])(params | buffers, x)
+    torch.testing.assert_close(own, population.mapped(modules[0])(params | buffers, x))
+    torch.testing.assert_close(
+        own, torch.stack([m.train()(rows) for m, rows in zip(modules, x, strict=True)])
+    )
+
+
+@pytest.mark.parametrize("config", POLICIES, ids=repr)
+def test_every_policy_trains_alone_as_in_company_and_survives_its_checkpoint(config, problem, tmp_path):
+    learner = BehaviourCloning(policy=config, optimizer=Adam(lr=3e-3), steps=60, batch=32, dtype="float64")
+    x0 = np.random.default_rng(0).uniform(-2, 2, (6, 2))
+    members = [Member(gain_loops(problem, x0[: 3 + rep], 20), rep) for rep in range(3)]
+    trained, alone = train(problem, learner, members), train(problem, learner, members[1:2])
+    assert (trained.history.loss[:, -1] < trained.history.loss[:, 0]).all()
+    for name, value in alone.params.items():
+        torch.testing.assert_close(trained.params[name][1], value[0], rtol=1e-7, atol=1e-9)
+    save_policy(tmp_path / "p.pt", trained, 1)
+    module, config_read = load_policy(tmp_path / "p.pt")
+    assert config_read == config
+    own = simulate(problem, policy_controller(module), x0, 9)
+    together = unfold(evaluate(problem, trained, x0, 9), 3)[1]
+    np.testing.assert_array_equal(own.x, together.x)
+    np.testing.assert_array_equal(own.u, together.u)
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(), Muon()], ids=["AdamW", "Muon"])
+@pytest.mark.parametrize("config", [GatedMlp(width=6), ResidualMlp(width=6), Mlp(width=6, norm="layer")])
+def test_every_optimizer_takes_every_policy(config, optimizer, problem):
+    learner = BehaviourCloning(policy=config, optimizer=optimizer, steps=20, batch=16)
+    rollouts = gain_loops(problem, np.random.default_rng(0).uniform(-2, 2, (4, 2)), 10)
+    assert np.isfinite(train(problem, learner, [Member(rollouts, 0), Member(rollouts, 1)]).history.loss).all()
+
+
+def scaled(module, x):
+    return (x - module.shift) / module.scale
+
+
+def test_a_norm_is_torchs_layer_norm_before_the_non_linearity():
+    module = drawn(Mlp(width=8, depth=3, norm="layer", activation="tanh"))
+    x = states(module.config, 5)
+    h, layers, norms = scaled(module, x), module.body.layers, module.body.norms
+    for layer, norm in zip(layers, norms, strict=False):
+        h = torch.tanh(norm(layer(h)))
+    torch.testing.assert_close(module.train()(x), layers[2](h))
+
+
+def test_a_gated_layer_is_its_gate_times_its_value():
+    module = drawn(GatedMlp(width=5, depth=2, gate="silu"))
+    x = states(module.config, 5)
+    h, (first, last) = scaled(module, x), module.body.layers
+    gate, value = F.linear(h, first.weight[:5], first.bias[:5]), F.linear(h, first.weight[5:], first.bias[5:])
+    torch.testing.assert_close(module.train()(x), last(module.body.norms[0](F.silu(gate) * value)))
+
+
+def test_a_residual_block_adds_to_what_passes_through():
+    module = drawn(ResidualMlp(width=5, blocks=2))
+    body, x = module.body, states(module.config, 5)
+    h = body.first(scaled(module, x))
+    for up, down, norm in zip(body.up, body.down, body.norms, strict=False):
+        h = h + down(F.gelu(up(norm(h))))
+    torch.testing.assert_close(module.train()(x), body.last(body.norms[2](h)))
+
+
+def test_wrong_options_are_refused():
+    for make, message in [
+        (lambda: Mlp(norm="batch"), "norm must be one of none, layer, got 'batch'"),
+        (lambda: GatedMlp(gate="relu"), "gate must be one of silu, sigmoid, gelu"),
+        (lambda: ResidualMlp(blocks=0), "blocks must be at least 1, got 0"),
+        (lambda: replace(GatedMlp(), chunk=0), "chunk must be at least 1, got 0"),
+        (lambda: Mlp(history=0), "history must be at least 1, got 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make()
