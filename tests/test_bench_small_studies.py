@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from bench.classroom import Classroom, pupils
 from bench.cli import main
 from bench.cloned import cloned_policies, whole_set
 from bench.descent import descend
@@ -20,8 +21,11 @@ from bench.studies import (
     adam_as_online_learner,
     averages,
     belief_states,
+    butterfly_effects,
+    compounding_error,
     dominant_subspace,
     flat_minima,
+    forward_training,
     linear_transformers,
     rotations,
     threshold_neurons,
@@ -29,6 +33,7 @@ from bench.studies import (
 )
 from imitation.optim import AdamW, Sgd
 from imitation.policies.configs import Mlp
+from mpc.configs import Barrier, Online
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -36,8 +41,11 @@ TINY = {
     adam_as_online_learner: adam_as_online_learner._Scale((64,), 40, 2),
     averages: averages._Scale(2, 20),
     belief_states: belief_states._Scale(2, 2, 2),
+    butterfly_effects: butterfly_effects._Scale(2, 40, 4),
+    compounding_error: compounding_error._Scale(2, 20, 4),
     dominant_subspace: dominant_subspace._Scale(1, 4, 4, True),
     flat_minima: flat_minima._Scale(4, 2, 2, 1),
+    forward_training: forward_training._Scale(2, 4, 2, 4),
     linear_transformers: linear_transformers._Scale(1, 4),
     rotations: rotations._Scale(2, 4, 8),
     threshold_neurons: threshold_neurons._Scale((0.5, 2.0), 20, 2),
@@ -213,3 +221,41 @@ def test_momentum_is_what_the_subspace_study_projects():
     assert set(parts) == {"all", "dominant", "bulk"}
     assert parts["dominant"].base == parts["all"]
     assert import_module("bench.studies.rotations")._scopes(8)["global"].block == 8
+
+
+def test_what_is_worse_and_how_fast_it_grows():
+    t = np.arange(31.0)
+    slow, fast = 1e-4 * 1.1**t, 1e-4 * 1.3**t
+    errors = np.array([[slow, fast], [fast, slow]])  # (plants, repetitions, T+1)
+    np.testing.assert_array_equal(compounding_error._worse(errors), [fast, fast])
+    np.testing.assert_allclose(np.exp(compounding_error._growth(errors[0])), [1.1, 1.3], rtol=1e-9)
+
+
+def test_the_effect_of_a_choice_is_the_median_over_the_others():
+    settings = forward_training._EVERY
+    assert len(set(settings)) == 16
+    logs = {(3, "cloning", s): np.array([2.0 * s.clip - 1.0 * s.l1, np.inf]) for s in settings}
+    assert forward_training._effect(logs, 3, 1).tolist() == [-2, 0]  # clipping costs 2, l1 saves 1
+    assert forward_training._effect(logs, 3, 2).tolist() == [1, 0]
+    assert str(settings[0]) == "none"
+    assert str(forward_training._NORMALISED) == "normalised states, loss l1"
+
+
+def test_a_classroom_compares_on_shared_test_states():
+    room = Classroom.of("double_integrator", Barrier(eta=0.1), 12, 5)
+    expert = Parrot(room.task.problem, (room.task.expert, Online().build(room.task.problem)))
+    ratio = room.cost_ratio(expert)
+    assert ratio[1] == 1
+    assert ratio[0] == pytest.approx(1, abs=0.05)
+    assert room.error_over_time(expert)[0].max() == 0
+    assert room.j_traj(expert)[0] == 0
+    assert room.j_traj(expert)[1] > 0
+    assert room.action_error(expert)[0] == 0
+    assert [pupil.rep for pupil in pupils(2, 3, 5)] == [2000, 2001, 2002]
+
+
+class Parrot:
+    """Controllers that are given."""
+
+    def __init__(self, problem, controllers):
+        self.problem, self.controllers = problem, controllers

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from bench.speed import explicit, optimizers, solvers
+    from bench.speed import explicit, optimizers, populations, solvers
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Speed:
     """Measure our experts' speed beside that of other software, and print a table.
 
     solvers: labels, at matched accuracy. explicit: listing the regions of exact MPC and looking states up.
-    optimizers: a step of each rule, alone and in populations.
+    optimizers: a step of each rule, alone and in populations. populations: cloning beside a plain loop.
     Peers come with pip install 'centralpath[speed]'; one that is not installed is a row that says so.
     """
 
-    name: Positional[Literal["solvers", "explicit", "optimizers"]]
+    name: Positional[Literal["solvers", "explicit", "optimizers", "populations"]]
     """Script of bench/speed."""
     problems: tuple[str, ...] = ()
     """Systems as in random_system:n=6,m=2,N=20; for solvers also the letters a, b, e, d, c10, c30 (default:
@@ -32,11 +32,13 @@ class Speed:
     """Names of optimizers, or their beginnings, as in AdamW Sam (default: all); optimizers only."""
     states: int | None = None
     """States of each problem (default: 2000, explicit 5000); slow peers label fewer, as the table says.
-    Optimizers: of a minibatch (256)."""
+    Optimizers and populations: of a minibatch (256; 32 and 256)."""
     rounds: int = 5
     """How often all contestants are timed in turn."""
     budget: float | None = None
     """Seconds of one turn of a slow peer (default: 0.5), or for its list of regions (explicit, 60)."""
+    peer_python: Path | None = None
+    """Interpreter of an environment with the package imitation, whose cloning populations then times too."""
     quick: bool = False
     """A sketch in a minute or two: few problems and states, short turns."""
     out: Path = Path("results/speed")
@@ -53,6 +55,10 @@ class Speed:
                 from bench.speed import optimizers
 
                 return self._plain(optimizers, self._optimizer_settings())
+            case "populations":
+                from bench.speed import populations
+
+                return self._plain(populations, self._population_settings())
             case "solvers":
                 return self._solvers()
 
@@ -102,6 +108,13 @@ class Speed:
         batch = settings.batch if self.states is None else self.states
         return replace(settings, batch=batch, **self._given("rules"))
 
+    def _population_settings(self) -> "populations.Settings":
+        from bench.speed.populations import QUICK, Settings
+
+        settings = QUICK if self.quick else Settings(rounds=self.rounds)
+        batches = settings.batches if self.states is None else (self.states,)
+        return replace(settings, batches=batches, peer=self.peer_python)
+
     def _given(self, *names: str) -> dict[str, Any]:
         """The options that were set."""
         given = {name: getattr(self, name) for name in names}
@@ -121,6 +134,8 @@ class Speed:
         words = ["centralpath", "speed", self.name]
         for name, value in self._given("problems", "peers", "rules").items():
             words += [f"--{name}", *value]
+        if self.peer_python is not None:
+            words += ["--peer-python", str(self.peer_python)]
         numbers = [f"--{name} {value:g}" for name, value in self._given("states", "rounds", "budget").items()]
         return " ".join(words + (["--quick"] if self.quick else numbers))
 

@@ -71,8 +71,8 @@ class _Course:
 
     @property
     def swing(self) -> Array:
-        """Oscillation of the cost ``(R,)``."""
-        return self.cost[:, -_LAST:].std(axis=1)
+        """Oscillation of the cost ``(R,)``, at least that of one part in a million."""
+        return np.maximum(self.cost[:, -_LAST:].std(axis=1), 1e-6)
 
     @property
     def amplification(self) -> Array:

@@ -139,8 +139,9 @@ def _worse(errors: Array) -> Array:
 
 
 def _growth(errors: Array) -> Array:
-    """Slope of the log error over time ``(R,)``, from the second step until an error of 0.1."""
-    return metrics.growth_rate(errors[:, 2:], ceiling=0.1)
+    """Slope of the log error over time ``(R,)``, from the second step until an error of 0.1; -inf where that
+    takes fewer than three steps."""
+    return np.nan_to_num(metrics.growth_rate(errors[:, 2:], ceiling=0.1), nan=-np.inf)
 
 
 def _table(found: _Found) -> Iterator[dict[str, Any]]:
