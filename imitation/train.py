@@ -14,6 +14,8 @@ from imitation.descent import descent
 from imitation.learners.configs import BehaviourCloning
 from imitation.losses import loss_function
 from imitation.objective import Cloning
+from imitation.optim.algebra import picked
+from imitation.optim.configs import AnyOptimizer
 from imitation.optim.contract import Params, Rule
 from imitation.optim.schedules import factor
 from imitation.policies.contract import Tensors
@@ -38,11 +40,18 @@ class Member:
     """One model to train: its demonstrations, and the repetition that seeds its weights and minibatches.
 
     The targets are the labels of ``rollouts`` where it has them (only usable ones), else the inputs
-    applied. Members of a population may differ in the number of samples.
+    applied. Members of a population may differ in the number of samples, in the learning rate, and in the
+    optimizer; those of one optimizer are one program.
+
+    Args:
+        lr: learning rate before the schedule's factor; None: the optimizer's.
+        optimizer: in the place of the learner's.
     """
 
     rollouts: Rollouts
     rep: int
+    lr: float | None = None
+    optimizer: AnyOptimizer | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +63,8 @@ class _Prepared:
     policy: nn.Module
     rep: int
     steps: int
+    optimizer: AnyOptimizer
+    lr: float
 
 
 def train(
@@ -65,9 +76,9 @@ def train(
 ) -> Trained:
     """Clone the demonstrations of each member; member k of the result belongs to ``members[k]``.
 
-    All members that take the same number of steps are trained as one program with a leading axis K
-    (an optimizer that does not vectorise: one after the other). A member's result does not depend on
-    its company, to rounding, and the same call gives the same bits. Initial weights come from
+    All members that take the same number of steps with the same optimizer are trained as one program with a
+    leading axis K (an optimizer that does not vectorise: one after the other). A member's result does not
+    depend on its company, to rounding, and the same call gives the same bits. Initial weights come from
     ``('weights', architecture, rep)``, minibatches from ``('batches', rep)``. A member whose training
     diverges ends with non-finite weights and does not touch the others. Runs on as many torch threads
     as the caller has set.
@@ -83,13 +94,12 @@ def train(
     if not members:
         raise ValueError("members must hold at least one Member(rollouts, rep)")
     prepared = [_prepare(problem, learner, member) for member in members]
-    rule = learner.optimizer.rule()
-    groups = _groups(prepared, rule.vectorises)
+    groups = _groups(prepared)
     total = sum(prepared[group[0]].steps for group in groups)
     params, buffers, history = ([{}] * len(members) for _ in range(3))
     done = 0
     for group in groups:
-        run = _Run.of(problem, learner, rule, [prepared[k] for k in group])
+        run = _Run.of(problem, learner, [prepared[k] for k in group])
         trained = run.fit(_shifted(progress, done, total), observe)
         done += run.steps
         for place, k in enumerate(group):
@@ -118,15 +128,33 @@ def _prepare(problem: ControlProblem, learner: BehaviourCloning, member: Member)
     steps = learner.steps
     if learner.epochs is not None:
         steps = ceil(learner.epochs * len(training) / learner.batch)
-    return _Prepared(training, validation, policy, member.rep, steps)
+    if learner.keep == "best" and not len(validation):
+        raise ValueError(
+            f"keep = 'best' judges by held-out episodes, and none are held out of "
+            f"{member.rollouts.episodes} with validation = {learner.validation:g}; demonstrate more, or keep the "
+            f"last weights"
+        )
+    optimizer = member.optimizer or learner.optimizer
+    lr = optimizer.lr if member.lr is None else member.lr
+    return _Prepared(training, validation, policy, member.rep, steps, optimizer, lr)
 
 
-def _groups(prepared: list[_Prepared], vectorises: bool) -> list[list[int]]:
-    """Members that run as one program: those of equal steps, in order; each alone where it must be."""
-    if not vectorises:
-        return [[k] for k in range(len(prepared))]
-    counts = dict.fromkeys(one.steps for one in prepared)
-    return [[k for k, one in enumerate(prepared) if one.steps == steps] for steps in counts]
+def _groups(prepared: list[_Prepared]) -> list[list[int]]:
+    """Members that run as one program: those of equal steps and optimizer, in order; each alone where it
+    must be."""
+    groups: list[list[int]] = []
+    for k, one in enumerate(prepared):
+        like = (
+            g
+            for g in groups
+            if (one.steps, one.optimizer) == (prepared[g[0]].steps, prepared[g[0]].optimizer)
+        )
+        mine = next(like, None) if one.optimizer.rule().vectorises else None
+        if mine is None:
+            groups.append([k])
+        else:
+            mine.append(k)
+    return groups
 
 
 def _shifted(progress: Progress | None, done: int, total: int) -> Callable[[int], None]:
@@ -146,15 +174,14 @@ class _Run:
     buffers: Tensors
 
     @classmethod
-    def of(
-        cls, problem: ControlProblem, learner: BehaviourCloning, rule: Rule, members: list[_Prepared]
-    ) -> "_Run":
+    def of(cls, problem: ControlProblem, learner: BehaviourCloning, members: list[_Prepared]) -> "_Run":
         params, buffers = stacked([one.policy for one in members])
         cloning = Cloning.of(
             forward(members[0].policy), buffers, [one.training for one in members],
             getattr(torch, learner.dtype), loss=learner.loss, metric=learner.metric,
             jacobian=learner.jacobian,
         )  # fmt: skip
+        rule = members[0].optimizer.rule()
         return cls(problem, learner, rule, members, cloning, params, buffers)
 
     @property
@@ -173,13 +200,13 @@ class _Run:
         self, notify: Callable[[int], None], observe: Observer | None
     ) -> tuple[Tensors, Tensors, dict[str, np.ndarray]]:
         """Deployed weights, buffers and history of the group."""
-        steps, lr, schedule = self.steps, self.learner.optimizer.lr, self.learner.schedule
+        steps, lr, schedule = self.steps, self.rates(), self.learner.schedule
         marks = [ceil(steps * (i + 1) / _POINTS) for i in range(_POINTS)]
         losses = np.zeros((len(self.members), steps))
         seen: dict[int, dict[str, np.ndarray]] = {}
         deployed = self.params
 
-        def rate(step: int) -> float:
+        def rate(step: int) -> float | Tensor:
             return lr * factor(schedule, step, steps)
 
         reps = [one.rep for one in self.members]
@@ -187,14 +214,31 @@ class _Run:
         for step in descent(self.rule, self.params, objectives, rate, reps):
             losses[:, step.number - 1] = step.info["loss"]
             if step.number in marks:
-                deployed = step.deployed
-                seen[step.number] = {"validation": self.validation(deployed)}
+                deployed, loss = self.kept(deployed, step.deployed, seen)
+                seen[step.number] = {"validation": loss}
                 if observe is not None:
                     so_far = _history(marks[: marks.index(step.number) + 1], losses, seen)
                     seen[step.number]["observed"] = observe(self._trained(deployed, so_far))
             if step.number % max(1, steps // 100) == 0 or step.number == steps:
                 notify(step.number)
         return deployed, self.buffers, _history(marks, losses, seen)
+
+    def rates(self) -> float | Tensor:
+        """Learning rate of all members, or of each ``(K,)``."""
+        rates = [one.lr for one in self.members]
+        return rates[0] if len(set(rates)) == 1 else torch.tensor(rates, dtype=self.cloning.x.dtype)
+
+    def kept(
+        self, before: Params, now: Params, seen: dict[int, dict[str, np.ndarray]]
+    ) -> tuple[Params, np.ndarray]:
+        """What to deploy at this point of the history, and its loss ``(K,)``: the weights as they are now, or
+        each member's best so far."""
+        loss = self.validation(now)
+        if self.learner.keep == "last" or not seen:
+            return now, loss
+        least = seen[max(seen)]["validation"]
+        better = ~(loss >= least)
+        return picked(torch.from_numpy(better), now, before), np.where(better, loss, least)
 
     def _trained(self, params: Params, history: dict[str, np.ndarray]) -> Trained:
         return Trained(self.learner, self.problem, params, self.buffers, History(**history))

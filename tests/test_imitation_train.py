@@ -11,7 +11,7 @@ from torch import nn
 from imitation import population
 from imitation.learners import BehaviourCloning
 from imitation.losses import huber, l1, l2
-from imitation.optim import AdamW, Foreign
+from imitation.optim import AdamW, Ema, Foreign, Muon, ScheduleFree, Sgd
 from imitation.policies import Mlp
 from imitation.samples import minibatches, samples, split
 from imitation.train import Member, train
@@ -302,6 +302,46 @@ def test_a_plain_loop_over_one_module_gives_the_same_weights(problem):
         optimizer.step()
     flat = torch.cat([p.detach().flatten() for p in module.parameters()])
     torch.testing.assert_close(weights(trained, 0), flat, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(), Muon(), ScheduleFree(), Ema(Sgd(momentum=0.9))])
+def test_a_member_with_its_own_rate_is_that_member_alone(problem, optimizer):
+    learner = replace(SMALL, optimizer=optimizer, schedule="cosine")
+    everyone = [replace(one, lr=lr) for one, lr in zip(members(problem)[:3], (1e-3, 3e-2, 3e-3), strict=True)]
+    company = train(problem, learner, everyone)
+    for k, member in enumerate(everyone):
+        alone = train(problem, learner, [member])
+        torch.testing.assert_close(weights(company, k), weights(alone, 0), rtol=1e-7, atol=1e-9)
+    plain = train(problem, learner, [replace(everyone[1], lr=None)])
+    assert (weights(company, 1) - weights(plain, 0)).abs().max() > 1e-3
+
+
+def test_members_with_their_own_optimizers_train_as_if_alone(problem):
+    first, second, third = members(problem)[:3]
+    mixed = [replace(first, optimizer=Sgd(lr=0.05)), second, replace(third, optimizer=Sgd(lr=0.05))]
+    company = train(problem, SMALL, mixed)
+    for k, member in enumerate(mixed):
+        alone = train(problem, SMALL, [member])
+        torch.testing.assert_close(weights(company, k), weights(alone, 0), rtol=1e-9, atol=1e-11)
+    sgd = train(problem, replace(SMALL, optimizer=Sgd(lr=0.05)), [first, third])
+    torch.testing.assert_close(weights(company, 2), weights(sgd, 1), rtol=1e-9, atol=1e-11)
+
+
+def test_the_best_weights_so_far_are_deployed_member_by_member(problem):
+    """A rate that is too large: the loss goes up and down."""
+    wild = replace(SMALL, optimizer=AdamW(lr=0.3), steps=100)
+    last, best = (train(problem, replace(wild, keep=keep), members(problem)[:4]) for keep in ("last", "best"))
+    expected = np.minimum.accumulate(last.history.validation, axis=1)
+    np.testing.assert_array_equal(best.history.validation, expected)
+    assert (np.diff(last.history.validation, axis=1) > 0).any(axis=1).all()
+    np.testing.assert_array_equal(best.history.loss, last.history.loss)
+    k = int(np.argmax(last.history.validation[:, -1] - expected[:, -1]))
+    held = split(members(problem)[k].rollouts, wild.validation)[1]
+    with torch.no_grad():
+        error = best.policy(k)(torch.from_numpy(held.x)) - torch.from_numpy(held.u)
+    assert l2(error).mean().item() == pytest.approx(expected[k, -1], rel=1e-12)
+    with pytest.raises(ValueError, match="keep = 'best' judges by held-out episodes"):
+        train(problem, replace(wild, keep="best"), members(problem, (1,)))
 
 
 def test_progress_reaches_the_total(problem):

@@ -45,6 +45,8 @@ class BehaviourCloning:
     """Factor on the learning rate over the steps."""
     validation: float = 0.1
     """Share of the episodes held out, the last ones, at least one of two or more; 0 for none."""
+    keep: Literal["last", "best"] = "last"
+    """Deploy the last weights, or each policy's best at 20 points of its training, by held-out loss."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of training and of the policy."""
 
@@ -71,6 +73,7 @@ class BehaviourCloning:
             ("loss", self.loss, ("l2", "l1", "huber", "curvature")),
             ("metric", self.metric, ("loss", "curvature")),
             ("schedule", self.schedule, tuple(SCHEDULES)),
+            ("keep", self.keep, ("last", "best")),
             ("dtype", self.dtype, ("float32", "float64")),
         )
         for name, value, allowed in choices:
