@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.conditions import NOMINAL, Conditions
 from mpc import metrics
 from mpc.arrays import Array
 from mpc.closed_loop import simulate
@@ -26,10 +27,20 @@ CEILING = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What learners are compared with, from the same test states: computed once for a chunk."""
+    """What learners are compared with, from the same test states and under the same conditions: computed once
+    for a chunk.
+
+    Args:
+        problem: the sets and weights, and the plant that loops run on.
+        expert: whom the learners clone, built for the plant as it was thought to be.
+        w: disturbances ``(E, T, n)`` of the loops, or None.
+        exact, cloned: loops of exact MPC and of the expert.
+        exact_cost, cloned_cost: J ``(E,)``.
+    """
 
     problem: ControlProblem
     expert: Expert
+    w: Array | None
     exact: Rollouts
     cloned: Rollouts
     exact_cost: Array
@@ -37,14 +48,26 @@ class Reference:
 
     @classmethod
     def of(
-        cls, problem: ControlProblem, expert: Expert, system: str, episodes: int, steps: int
+        cls,
+        problem: ControlProblem,
+        expert: Expert,
+        system: str,
+        episodes: int,
+        steps: int,
+        conditions: Conditions = NOMINAL,
     ) -> "Reference":
-        """Test loops of the expert, and of exact MPC, from the test states of ``system``."""
+        """Test loops of the expert, and of exact MPC, from the test states of ``system``.
+
+        Exact MPC knows the plant as it was thought to be, not as it is, nor the disturbances ahead.
+        """
         x0 = test_states(problem, system, episodes)
-        exact = simulate(problem, Online().build(problem), x0, steps)
-        cloned = simulate(problem, expert, x0, steps)
-        costs = (metrics.episode_cost(problem, rollouts) for rollouts in (exact, cloned))
-        return cls(problem, expert, exact, cloned, *costs)
+        plant = conditions.plant(problem, system)
+        w = conditions.disturbances(problem, system, episodes, steps)
+        exact, cloned = (
+            simulate(plant, law, x0, steps, disturbance=w) for law in (Online().build(problem), expert)
+        )
+        costs = (metrics.episode_cost(plant, rollouts) for rollouts in (exact, cloned))
+        return cls(plant, expert, w, exact, cloned, *costs)
 
     @property
     def x0(self) -> Array:

@@ -130,9 +130,8 @@ def _prepare(problem: ControlProblem, learner: BehaviourCloning, member: Member)
         steps = ceil(learner.epochs * len(training) / learner.batch)
     if learner.keep == "best" and not len(validation):
         raise ValueError(
-            f"keep = 'best' judges by held-out episodes, and none are held out of "
-            f"{member.rollouts.episodes} with validation = {learner.validation:g}; demonstrate more, or keep the "
-            f"last weights"
+            f"keep = 'best' judges by held-out episodes, none of {member.rollouts.episodes} are held out with "
+            f"validation = {learner.validation:g}; demonstrate more, or keep the last weights"
         )
     optimizer = member.optimizer or learner.optimizer
     lr = optimizer.lr if member.lr is None else member.lr

@@ -43,7 +43,10 @@ class Controller(Protocol):
 
 @runtime_checkable
 class RollsOut(Protocol):
-    """An expert that runs whole closed loops by itself, with the bits that step by step would give."""
+    """An expert that runs whole loops of its problem's plant by itself, with the bits of step by step."""
+
+    @property
+    def problem(self) -> ControlProblem: ...
 
     def roll_out(self, x0: Array, steps: int, w: Array | None) -> tuple[Array, Control] | None:
         """States ``(E, steps, n)`` and labels ``(E, steps)`` up to where each loop ends; None: cannot now."""
@@ -102,6 +105,7 @@ def simulate(
     of the initial states.
 
     Args:
+        problem: the plant; an expert may have been built for another one.
         controller: an expert, a callable ``x (E, n) -> u (E, m)`` or a ``Controller``.
         disturbance: ``w (E, steps, n)``, or None for none.
         rng: handed to ``controller.start`` for controllers that draw.
@@ -113,8 +117,10 @@ def simulate(
     x = np.array(frozen("x0", x0, (None, problem.n)))
     E, T, n = len(x), whole_number("steps", steps, 1), problem.n
     w = None if disturbance is None else frozen("disturbance", disturbance, (E, T, n))
-    if isinstance(controller, RollsOut) and (rolled := controller.roll_out(x, T, w)):
-        return _completed(problem, *rolled, w)
+    if isinstance(controller, RollsOut) and _same_plant(problem, controller.problem):
+        rolled = controller.roll_out(x, T, w)
+        if rolled is not None:
+            return _completed(problem, *rolled, w)
     loop = as_controller(controller)  # type: ignore[arg-type]  # RollsOut narrows the callable away
     xs = np.full((E, T + 1, n), np.nan)
     us = np.full((E, T, problem.m), np.nan)
@@ -144,6 +150,15 @@ def simulate(
         if not alive.any():
             break
     return Rollouts(xs, us, length, None if w is None else np.array(w), Control(**labels) if labels else None)
+
+
+def _same_plant(one: ControlProblem, other: ControlProblem) -> bool:
+    """Whether loops of the two are the same loops: an expert may be asked about a plant it does not know."""
+    return one is other or (
+        np.array_equal(one.system.A, other.system.A)
+        and np.array_equal(one.system.B, other.system.B)
+        and one.divergence_limit == other.divergence_limit
+    )
 
 
 def _completed(problem: ControlProblem, x: Array, labels: Control, w: Array | None) -> Rollouts:

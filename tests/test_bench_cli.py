@@ -119,7 +119,14 @@ def test_generate_train_evaluate(tmp_path, monkeypatch, capsys):
     gated = ["learner.base.policy:gated-mlp", "--learner.base.policy.chunk", "2"]
     assert main(["train", "data", "--out", "d.pt", *dagger, *gated]) == 0
     assert "after 20 steps on 12 episodes, 72 labels" in capsys.readouterr().out
-    assert main(["evaluate", "d.pt", "--dataset", "data", *tests]) == 0
+    conditions = ["--disturbance", "0.01", "--mismatch", "0.02", "--json", "c.json"]
+    assert main(["evaluate", "d.pt", "--dataset", "data", *tests, *conditions]) == 0
+    metrics = json.loads((tmp_path / "c.json").read_text())
+    errors = [
+        column["imitation_error_mean"]
+        for column in (metrics, metrics["disturbance 0.01"], metrics["mismatch 0.02"])
+    ]
+    assert len(set(errors)) == 3
     assert main(["train", "data", "--out", "f.pt", "learner:forward"]) == 2
     assert "Forward learns several policies, a checkpoint holds one" in capsys.readouterr().err
 

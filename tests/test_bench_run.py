@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.conditions import Conditions
 from bench.experiment import Experiment, divide
 from bench.measure import Reference, with_unit_bounds
 from bench.run import run
@@ -16,6 +17,7 @@ from imitation.demonstrate import demonstrate
 from imitation.learners.configs import BehaviourCloning
 from imitation.policies.configs import Mlp
 from imitation.task import Pupil, Task
+from mpc import catalogue
 from mpc.catalogue import SystemSpec
 from mpc.configs import Lqr, Online
 from mpc.metrics import suboptimality
@@ -115,6 +117,27 @@ def test_the_exact_expert_succeeds_and_violations_are_shares():
     assert np.array_equal(reference.exact.x, reference.cloned.x)
     scaled = with_unit_bounds(problem.with_(U=Polytope.box([-4.0], [2.0])))
     assert scaled.U.violation(np.array([[3.0], [-5.0]])).tolist() == [0.5, 0.25]
+
+
+def test_conditions_are_those_of_the_loops():
+    problem, name = catalogue.triangular(3), "triangular:d=3"
+    expert = Online().build(problem)
+    nominal = Reference.of(problem, expert, name, 6, 10)
+    rough = Reference.of(problem, expert, name, 6, 10, Conditions(disturbance=0.01))
+    assert nominal.w is None
+    low, high = problem.initial_set.bounds
+    assert np.abs(rough.w).max() <= 0.005 * (high - low).max() <= 1.02 * np.abs(rough.w).max()
+    step = problem.system.step(rough.cloned.x[:, :-1], rough.cloned.u) + rough.w
+    np.testing.assert_allclose(rough.cloned.x[:, 1:], step, atol=1e-12)
+    np.testing.assert_array_equal(rough.w[:4], Conditions(0.01).disturbances(problem, name, 4, 10))
+    off = Reference.of(problem, expert, name, 6, 10, Conditions(mismatch=0.03))
+    share = off.problem.system.A[problem.system.A != 0] / problem.system.A[problem.system.A != 0]
+    assert set(np.round(share, 12)) == {0.97, 1.03}
+    step = off.problem.system.step(off.cloned.x[:, :-1], off.cloned.u)
+    np.testing.assert_allclose(off.cloned.x[:, 1:], step, atol=1e-12)
+    assert (off.exact_cost != nominal.exact_cost).all()
+    with pytest.raises(ValueError, match="mismatch must be a number of at least 0, got -1"):
+        Conditions(mismatch=-1)
 
 
 def test_the_table_does_not_depend_on_the_number_of_workers(tmp_path):

@@ -35,6 +35,18 @@ def test_states_follow_the_plant_and_labels_are_the_experts():
     np.testing.assert_array_equal(rollouts.u, rollouts.labels.u)
 
 
+@pytest.mark.parametrize("make", [OnlineExpert, lambda problem: BarrierExpert(problem, eta=0.1)])
+def test_loops_run_on_the_plant_given_whatever_plant_the_expert_was_built_for(make):
+    other = PROBLEM.with_(system=LinearSystem([[1, 0.9], [0, 1.05]], [[0.05], [0.95]]))
+    expert = make(PROBLEM)
+    loops, apart = (simulate(other, law, X0, 8) for law in (expert, lambda x: expert(x).u))
+    np.testing.assert_allclose(loops.x, apart.x, rtol=1e-12, atol=1e-12)
+    A, B = other.system.A, other.system.B
+    np.testing.assert_allclose(loops.x[:, 1:], loops.x[:, :-1] @ A.T + loops.u @ B.T, atol=1e-12)
+    assert np.abs(loops.x - simulate(PROBLEM, expert, X0, 8).x).max() > 0.1
+    np.testing.assert_array_equal(loops.labels.u, expert(loops.x[:, :-1].reshape(-1, 2)).u.reshape(3, 8, 1))
+
+
 def test_a_loop_without_a_plan_stops_and_the_others_go_on():
     rollouts = simulate(PROBLEM, OnlineExpert(PROBLEM), [[9.0, 9.0], [1.0, 0.0]], 6)
     assert rollouts.length.tolist() == [0, 6]

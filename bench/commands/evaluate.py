@@ -12,6 +12,7 @@ from mpc.configs import ExpertConfig, Online
 if TYPE_CHECKING:
     from torch import nn
 
+    from bench.conditions import Conditions
     from bench.measure import Reference
     from mpc.problem import ControlProblem
 
@@ -30,6 +31,10 @@ class Evaluate:
     """Number of test initial states."""
     steps: int = 20
     """Length of a closed loop, in steps of the plant."""
+    disturbance: float = 0.0
+    """Also test with uniform disturbances: half-width in parts of that of the initial set."""
+    mismatch: float = 0.0
+    """Also test on another plant: each entry of A and B off by this part of it, up or down."""
     json: Path | None = None
     """Also write the metrics to this file as JSON."""
     expert: ExpertConfig | None = None
@@ -51,9 +56,23 @@ class Evaluate:
         module, _ = load_policy(self.policy)
         from bench.measure import Reference
 
-        reference = Reference.of(problem, config.build(problem), name, self.episodes, self.steps)
-        _show(_metrics(reference, module), self.json)
+        expert, columns = config.build(problem), {}
+        for title, conditions in self._conditions().items():
+            reference = Reference.of(problem, expert, name, self.episodes, self.steps, conditions)
+            columns[title] = _metrics(reference, module)
+        _show(columns, self.json)
         return 0
+
+    def _conditions(self) -> "dict[str, Conditions]":
+        """What is tested under, by the title of its column."""
+        from bench.conditions import NOMINAL, Conditions
+
+        found = {"value": NOMINAL}
+        if self.disturbance:
+            found[f"disturbance {self.disturbance:g}"] = Conditions(disturbance=self.disturbance)
+        if self.mismatch:
+            found[f"mismatch {self.mismatch:g}"] = Conditions(mismatch=self.mismatch)
+        return found
 
     def _setting(self) -> "tuple[str, ControlProblem, ExpertConfig]":
         """Name of the system, problem, and config of the expert."""
@@ -83,18 +102,24 @@ def _metrics(reference: "Reference", module: "nn.Module") -> dict[str, Any]:
 
     cloned = reference.cloned
     policy = policy_controller(module)
-    learned = simulate(reference.problem, policy, reference.x0, cloned.steps)
+    learned = simulate(reference.problem, policy, reference.x0, cloned.steps, disturbance=reference.w)
     return measure(reference, learned, replay(policy, cloned.x[:, :-1]))
 
 
-def _show(metrics: dict[str, Any], file: Path | None) -> None:
+def _show(columns: dict[str, dict[str, Any]], file: Path | None) -> None:
+    """Print the metrics of each condition; in the file the first ones' stand alone, the others' by title."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("metric", "value")
-    for name, value in metrics.items():
-        table.add_row(name, f"{value:.4g}")
+    table = Table("metric", *columns)
+    first, *others = columns.values()
+    for name in first:
+        table.add_row(name, *(f"{column[name]:.4g}" for column in columns.values()))
     Console(highlight=False).print(table)
     if file is not None:
-        finite = {name: value if abs(value) < float("inf") else None for name, value in metrics.items()}
-        file.write_text(json.dumps(finite, indent=1, allow_nan=False) + "\n")
+        told = [
+            {name: value if abs(value) < float("inf") else None for name, value in column.items()}
+            for column in (first, *others)
+        ]
+        named = dict(zip(list(columns)[1:], told[1:], strict=True))
+        file.write_text(json.dumps(told[0] | named, indent=1, allow_nan=False) + "\n")
