@@ -130,7 +130,7 @@ def _prepare(problem: ControlProblem, learner: BehaviourCloning, member: Member)
         steps = ceil(learner.epochs * len(training) / learner.batch)
     if learner.keep == "best" and not len(validation):
         raise ValueError(
-            f"keep = 'best' judges by held-out episodes, none of {member.rollouts.episodes} are held out with "
+            f"keep = 'best' judges by held-out episodes, none of {member.rollouts.episodes} is held out with "
             f"validation = {learner.validation:g}; demonstrate more, or keep the last weights"
         )
     optimizer = member.optimizer or learner.optimizer

@@ -340,7 +340,7 @@ def test_the_best_weights_so_far_are_deployed_member_by_member(problem):
     with torch.no_grad():
         error = best.policy(k)(torch.from_numpy(held.x)) - torch.from_numpy(held.u)
     assert l2(error).mean().item() == pytest.approx(expected[k, -1], rel=1e-12)
-    with pytest.raises(ValueError, match="keep = 'best' judges by held-out episodes"):
+    with pytest.raises(ValueError, match="keep = 'best' judges by held-out episodes, none of 1"):
         train(problem, replace(wild, keep="best"), members(problem, (1,)))
 
 
