@@ -58,14 +58,14 @@ CASES = json.loads(FILE.read_text()) if FILE.exists() else []
 
 @pytest.mark.parametrize("name", SHORT)
 def test_the_worst_states_are_settled_in_about_the_changes_they_took(name):
-    """A tenth and two changes of grace a state, half of that on the whole: processors round differently."""
+    """A fifth and two changes of grace a state, a twentieth on the whole: processors round differently."""
     problem = problem_named(name)
     for route, most in ROUTES.items():
         cases = [case for case in CASES if (case["problem"], case["route"]) == (name, route)]
         known = np.array([case["changes"] for case in cases])
         plan = OnlineExpert(problem, route=route).plan(np.array([case["x"] for case in cases]))
         assert plan.status.tolist() == [case["status"] for case in cases], route
-        assert (plan.iterations <= 1.1 * known + 2).all(), (route, plan.iterations, known)
+        assert (plan.iterations <= 1.2 * known + 2).all(), (route, plan.iterations, known)
         assert plan.iterations.sum() <= 1.05 * known.sum() + 2
         assert (plan.iterations <= most * problem.N * problem.m + 20).all(), "faster than the problem grows"
 
