@@ -34,7 +34,15 @@ def test_a_controller_is_written_compiled_and_tests_itself(kind, tmp_path, capsy
 def test_a_policy_is_written_as_c_and_as_onnx(tmp_path, capsys):
     data, checkpoint = tmp_path / "demos", tmp_path / "policy.pt"
     assert main(["generate", "--out", str(data), "--episodes", "3", "--steps", "5"]) == 0
-    train = ["train", str(data), "--out", str(checkpoint), "learner:behaviour-cloning", "--learner.steps", "5"]
+    train = [
+        "train",
+        str(data),
+        "--out",
+        str(checkpoint),
+        "learner:behaviour-cloning",
+        "--learner.steps",
+        "5",
+    ]
     assert main([*train, "learner.policy:mlp", "--learner.policy.width", "8"]) == 0
     assert main(["export", "policy", "--policy", str(checkpoint), "--out", str(tmp_path / "c")]) == 0
     assert (tmp_path / "c" / "mpc_test.c").exists()

@@ -14,7 +14,7 @@ from imitation.checkpoint import load_policy, save_policy
 from imitation.evaluate import evaluate, unfold
 from imitation.learners import BehaviourCloning
 from imitation.optim import Adam, AdamW, Muon
-from imitation.policies import GatedMlp, Mlp, PolicyConfig, ResidualMlp
+from imitation.policies import GatedMlp, Mlp, PolicyConfig, ResidualMlp, StateSpace, Transformer
 from imitation.train import Member, train
 from imitation.trained import policy_controller
 from mpc.closed_loop import simulate
@@ -28,6 +28,8 @@ POLICIES = [
     GatedMlp(width=8, depth=2, gate="sigmoid", clip=True),
     GatedMlp(width=8, depth=1),
     ResidualMlp(width=8, blocks=1, history=2, clip=True),
+    Transformer(width=8, blocks=1, heads=4, attention="linear", history=3, clip=True),
+    StateSpace(width=8, blocks=1, states=4, history=4, chunk=2),
 ]
 BOUNDS = np.array([-2e-3, -1e-3]), np.array([3e-3, 4e-3])
 
@@ -89,7 +91,16 @@ def test_every_policy_trains_alone_as_in_company_and_survives_its_checkpoint(con
 
 
 @pytest.mark.parametrize("optimizer", [AdamW(), Muon()], ids=["AdamW", "Muon"])
-@pytest.mark.parametrize("config", [GatedMlp(width=6), ResidualMlp(width=6), Mlp(width=6, norm="layer")])
+@pytest.mark.parametrize(
+    "config",
+    [
+        GatedMlp(width=6),
+        ResidualMlp(width=6),
+        Mlp(width=6, norm="layer"),
+        Transformer(width=6, history=3),
+        StateSpace(width=6, history=3),
+    ],
+)
 def test_every_optimizer_takes_every_policy(config, optimizer, problem):
     learner = BehaviourCloning(policy=config, optimizer=optimizer, steps=20, batch=16)
     rollouts = gain_loops(problem, np.random.default_rng(0).uniform(-2, 2, (4, 2)), 10)
@@ -126,12 +137,60 @@ def test_a_residual_block_adds_to_what_passes_through():
     torch.testing.assert_close(module.train()(x), body.last(body.norms[2](h)))
 
 
+@pytest.mark.parametrize("config", [Transformer(history=5), Transformer(attention="linear"), StateSpace()])
+def test_a_position_sees_no_later_one(config):
+    module = drawn(config)
+    tensors = dict(module.named_parameters())
+    x = states(config, 4)
+    changed = x.clone()
+    changed[:, -3:] += 1  # the last state
+    one, two = (module.body.sequence(tensors, rows) for rows in (x, changed))
+    assert one.shape == (4, config.history, 2)
+    torch.testing.assert_close(one[:, :-1], two[:, :-1])
+    assert (one[:, -1] - two[:, -1]).abs().max() > 1e-4
+    torch.testing.assert_close(module.train()(x), module.body.sequence(tensors, scaled(module, x))[:, -1])
+
+
+def test_softmax_attention_is_torchs():
+    module = drawn(Transformer(width=8, heads=2, history=5))
+    qkv = torch.randn(3, 5, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    heads = [part.reshape(3, 5, 2, 4).transpose(1, 2) for part in qkv.split(8, dim=-1)]
+    known = F.scaled_dot_product_attention(*heads, is_causal=True).transpose(1, 2).reshape(3, 5, 8)
+    torch.testing.assert_close(module.body._attention(qkv), known)
+
+
+def test_linear_attention_is_a_running_mean_of_outer_products():
+    module = drawn(Transformer(width=4, heads=1, history=5, attention="linear"))
+    qkv = torch.randn(3, 5, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    q, k, v = qkv.split(4, dim=-1)
+    got = module.body._attention(qkv)
+    for t in range(5):
+        mean = torch.einsum("bsk,bsv->bkv", k[:, : t + 1], v[:, : t + 1]) / (t + 1)
+        torch.testing.assert_close(got[:, t], (q[:, t, None] @ mean)[:, 0])
+
+
+def test_the_states_of_a_state_space_are_those_of_its_recursion():
+    module = drawn(StateSpace(states=3, history=6, blocks=1))
+    nu, theta = module.body.nu[0], module.body.theta[0]
+    entering = torch.randn(2, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    decay = torch.exp(torch.complex(-nu.exp(), theta))
+    assert (decay.abs() < 0.991).all()
+    u = torch.complex(entering[..., :3], entering[..., 3:]) * torch.sqrt(1 - decay.abs() ** 2)
+    z, known = torch.zeros(2, 3, dtype=u.dtype), []
+    for t in range(6):
+        z = decay * z + u[:, t]
+        known.append(torch.cat([z.real, z.imag], dim=-1))
+    torch.testing.assert_close(module.body._states(nu, theta, entering), torch.stack(known, dim=1))
+
+
 def test_wrong_options_are_refused():
     for make, message in [
         (lambda: Mlp(norm="batch"), "norm must be one of none, layer, got 'batch'"),
         (lambda: GatedMlp(gate="relu"), "gate must be one of silu, sigmoid, gelu"),
         (lambda: ResidualMlp(blocks=0), "blocks must be at least 1, got 0"),
         (lambda: replace(GatedMlp(), chunk=0), "chunk must be at least 1, got 0"),
+        (lambda: Transformer(width=10, heads=4), "heads must divide width = 10, got 4"),
+        (lambda: StateSpace(states=0), "states must be at least 1, got 0"),
         (lambda: Mlp(history=0), "history must be at least 1, got 0"),
     ]:
         with pytest.raises(ValueError, match=message):

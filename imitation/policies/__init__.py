@@ -1,5 +1,5 @@
 """Policy networks: configs without torch, one module per architecture."""
 
-from imitation.policies.configs import GatedMlp, Mlp, PolicyConfig, ResidualMlp
+from imitation.policies.configs import GatedMlp, Mlp, PolicyConfig, ResidualMlp, StateSpace, Transformer
 
-__all__ = ["GatedMlp", "Mlp", "PolicyConfig", "ResidualMlp"]
+__all__ = ["GatedMlp", "Mlp", "PolicyConfig", "ResidualMlp", "StateSpace", "Transformer"]

@@ -124,7 +124,81 @@ class ResidualMlp:
         return PolicyNetwork(self, ResidualBody(self, self.history * n, self.chunk * m), n, m, bounds)
 
 
-PolicyConfig = Mlp | GatedMlp | ResidualMlp
+@dataclass(frozen=True)
+class Transformer:
+    """Causal Transformer over the last states, a token each."""
+
+    width: int = 32
+    """Entries of a token."""
+    blocks: int = 2
+    """Number of blocks of attention and perceptron."""
+    heads: int = 2
+    """Heads of attention; they divide the width."""
+    attention: Literal["softmax", "linear"] = "softmax"
+    """Weights of the past: softmax of products, or the products themselves over their number."""
+    normalise: bool = True
+    """Centre and scale each state to the mean and deviation of the training observations."""
+    clip: bool = False
+    """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    history: int = 8
+    """Number of past states it sees, the present one included."""
+    chunk: int = 1
+    """Number of inputs it plans at once and executes open loop."""
+
+    def __post_init__(self) -> None:
+        _require(self, ("width", "blocks", "heads"), attention=("softmax", "linear"))
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide width = {self.width}, got {self.heads}")
+
+    @property
+    def architecture(self) -> str:
+        """What the seed of the initial weights depends on."""
+        return f"transformer-{self.width}x{self.blocks}"
+
+    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
+        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
+        from imitation.policies.network import PolicyNetwork
+        from imitation.policies.transformer import TransformerBody
+
+        return PolicyNetwork(self, TransformerBody(self, self.history * n, self.chunk * m), n, m, bounds)
+
+
+@dataclass(frozen=True)
+class StateSpace:
+    """Diagonal state-space model over the last states (S4D, LRU)."""
+
+    width: int = 32
+    """Entries of a token."""
+    blocks: int = 2
+    """Number of blocks."""
+    states: int = 16
+    """Complex states of a block."""
+    normalise: bool = True
+    """Centre and scale each state to the mean and deviation of the training observations."""
+    clip: bool = False
+    """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    history: int = 8
+    """Number of past states it sees, the present one included."""
+    chunk: int = 1
+    """Number of inputs it plans at once and executes open loop."""
+
+    def __post_init__(self) -> None:
+        _require(self, ("width", "blocks", "states"))
+
+    @property
+    def architecture(self) -> str:
+        """What the seed of the initial weights depends on."""
+        return f"state-space-{self.width}x{self.blocks}"
+
+    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
+        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
+        from imitation.policies.network import PolicyNetwork
+        from imitation.policies.state_space import StateSpaceBody
+
+        return PolicyNetwork(self, StateSpaceBody(self, self.history * n, self.chunk * m), n, m, bounds)
+
+
+PolicyConfig = Mlp | GatedMlp | ResidualMlp | Transformer | StateSpace
 """What the command line and a learner see."""
 
 

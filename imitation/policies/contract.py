@@ -1,7 +1,7 @@
 """What the training of populations asks of a policy."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +13,26 @@ Tensors = dict[str, Tensor]
 class Body(Protocol):
     """The network of a policy, an ``nn.Module`` that holds its layers: scaled inputs to actions.
 
-    Its tensors are handed in by name (``body.<name>``), of one model or with a leading member axis.
+    Its tensors are handed in by name (``body.<name>``), of one model, or with a leading member axis too where
+    it is ``batched``; where not, a population maps it over its members.
     """
+
+    batched: bool
 
     def run(self, tensors: Tensors, h: Tensor) -> Tensor:
         """``h (B, L n)`` to ``(B, l m)``, or ``(K, B, L n)`` to ``(K, B, l m)``."""
         ...
 
     def modules(self) -> Iterator[nn.Module]: ...
+
+
+@runtime_checkable
+class DrawsMore(Protocol):
+    """A body with parameters other than those of linear layers and norms."""
+
+    def draw_rest(self, generator: torch.Generator) -> None:
+        """Draw them in place, after the others."""
+        ...
 
 
 class Policy(Protocol):

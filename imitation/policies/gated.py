@@ -18,6 +18,8 @@ class GatedBody(nn.Module):
     product of two signals squares their size: without it small ones vanish within three layers.
     """
 
+    batched = True
+
     def __init__(self, config: GatedMlp, inputs: int, outputs: int) -> None:
         super().__init__()
         self.config = config

@@ -14,6 +14,8 @@ from imitation.policies.network import linear
 class MlpBody(nn.Module):
     """``W_d s(... s(W_1 h + b_1) ...) + b_d``, each s after a layer norm where the config says so."""
 
+    batched = True
+
     def __init__(self, config: Mlp, inputs: int, outputs: int) -> None:
         super().__init__()
         self.config = config

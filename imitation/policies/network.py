@@ -5,8 +5,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 
-from imitation.policies.contract import Body, Tensors
+from imitation.policies.contract import Body, DrawsMore, Tensors
 from mpc.arrays import Array
 
 
@@ -37,12 +38,14 @@ class PolicyNetwork(nn.Module):
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
-        """Weights and biases uniform on +-1/sqrt(fan in), torch's default law, in float64."""
+        """Weights and biases uniform on +-1/sqrt(fan in), torch's default law, in float64; then the rest."""
         for layer in self.body.modules():
             if isinstance(layer, nn.Linear):
                 bound = float(layer.in_features) ** -0.5
                 for tensor in layer.parameters():
                     tensor.uniform_(-bound, bound, generator=generator)
+        if isinstance(self.body, DrawsMore):
+            self.body.draw_rest(generator)
 
     def fit_inputs(self, x: Tensor) -> None:
         """Mean and standard deviation of the columns of ``x (S, L n)``; a constant column has scale 1."""
@@ -61,7 +64,10 @@ class PolicyNetwork(nn.Module):
     def population(self, tensors: Tensors, x: Tensor) -> Tensor:
         """The raw action for tensors of one model and ``x (B, L n)``, or of K and ``x (K, B, L n)``."""
         scaled = (x - tensors["shift"].unsqueeze(-2)) / tensors["scale"].unsqueeze(-2)
-        return self.body.run(tensors, scaled)
+        if self.body.batched or x.dim() == 2:
+            return self.body.run(tensors, scaled)
+        own = {name: value for name, value in tensors.items() if name.startswith("body.")}
+        return vmap(self.body.run)(own, scaled)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:

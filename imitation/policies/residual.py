@@ -15,6 +15,8 @@ class ResidualBody(nn.Module):
     The norms are layer norms, before the product (pre-norm), so that the identity passes through untouched.
     """
 
+    batched = True
+
     def __init__(self, config: ResidualMlp, inputs: int, outputs: int) -> None:
         super().__init__()
         self.config = config

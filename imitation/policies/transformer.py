@@ -1,0 +1,71 @@
+"""Causal Transformer over the recent states."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imitation.policies.configs import Transformer
+from imitation.policies.contract import Tensors
+from imitation.policies.layers import layer_norm
+from imitation.policies.network import linear
+
+
+class TransformerBody(nn.Module):
+    """A token a state; blocks ``h += attention(norm(h))``, ``h += W_2 gelu(W_1 norm(h))``; the last one acts.
+
+    Position t attends to 1 .. t: with 'softmax' by ``softmax(q_t'k_s / sqrt(d))``, with 'linear' by
+    ``q_t'k_s / t``, without softmax (Ahn et al., arXiv 2310.01082). Positions are learned. Norms are layer
+    norms before the products (pre-norm).
+    """
+
+    batched = False
+
+    def __init__(self, config: Transformer, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.config = config
+        width, blocks = config.width, config.blocks
+        self.first, self.last = linear(inputs // config.history, width), linear(width, outputs)
+        self.positions = nn.Parameter(torch.zeros(config.history, width, dtype=torch.float64))
+        self.attend = nn.ModuleList(linear(width, 3 * width) for _ in range(blocks))
+        self.mix = nn.ModuleList(linear(width, width) for _ in range(blocks))
+        self.up = nn.ModuleList(linear(width, 4 * width) for _ in range(blocks))
+        self.down = nn.ModuleList(linear(4 * width, width) for _ in range(blocks))
+        self.norms = nn.ModuleList(nn.LayerNorm(width, dtype=torch.float64) for _ in range(2 * blocks + 1))
+
+    def draw_rest(self, generator: torch.Generator) -> None:
+        """Positions, normal with deviation 0.02."""
+        self.positions.normal_(0.0, 0.02, generator=generator)
+
+    def run(self, tensors: Tensors, h: Tensor) -> Tensor:
+        return self.sequence(tensors, h)[:, -1]
+
+    def sequence(self, tensors: Tensors, h: Tensor) -> Tensor:
+        """What each position would do that saw no more than those before it ``(B, L, l m)``."""
+
+        def affine(x: Tensor, layer: str) -> Tensor:
+            return F.linear(x, tensors[f"body.{layer}.weight"], tensors[f"body.{layer}.bias"])
+
+        def normed(x: Tensor, place: int) -> Tensor:
+            name = f"body.norms.{place}"
+            return layer_norm(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+
+        L = self.config.history
+        x = affine(h.reshape(len(h), L, -1), "first") + tensors["body.positions"]
+        for i in range(self.config.blocks):
+            x = x + affine(self._attention(affine(normed(x, 2 * i), f"attend.{i}")), f"mix.{i}")
+            x = x + affine(F.gelu(affine(normed(x, 2 * i + 1), f"up.{i}")), f"down.{i}")
+        return affine(normed(x, 2 * self.config.blocks), "last")
+
+    def _attention(self, qkv: Tensor) -> Tensor:
+        """``(B, L, 3 w)`` to ``(B, L, w)``, head by head."""
+        B, L, width = *qkv.shape[:2], self.config.width
+        q, k, v = (
+            part.reshape(B, L, self.config.heads, -1).transpose(1, 2) for part in qkv.split(width, dim=-1)
+        )
+        scores = q @ k.mT
+        past = torch.ones(L, L, dtype=torch.bool, device=qkv.device).tril()
+        if self.config.attention == "softmax":
+            scores = (scores * q.shape[-1] ** -0.5).masked_fill(~past, float("-inf")).softmax(dim=-1)
+        else:
+            scores = scores * past / torch.arange(1, L + 1, dtype=qkv.dtype, device=qkv.device)[:, None]
+        return (scores @ v).transpose(1, 2).reshape(B, L, width)
