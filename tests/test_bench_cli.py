@@ -119,6 +119,11 @@ def test_generate_train_evaluate(tmp_path, monkeypatch, capsys):
     gated = ["learner.base.policy:gated-mlp", "--learner.base.policy.chunk", "2"]
     assert main(["train", "data", "--out", "d.pt", *dagger, *gated]) == 0
     assert "after 20 steps on 12 episodes, 72 labels" in capsys.readouterr().out
+    for name in ("project", "plan"):
+        filtered = ["--filter", name, "--json", f"{name}.json"]
+        assert main(["evaluate", "d.pt", "--dataset", "data", *tests, *filtered]) == 0
+        metrics = json.loads((tmp_path / f"{name}.json").read_text())
+        assert 0 <= metrics["intervention_rate"] <= 1
     conditions = ["--disturbance", "0.01", "--mismatch", "0.02", "--json", "c.json"]
     assert main(["evaluate", "d.pt", "--dataset", "data", *tests, *conditions]) == 0
     metrics = json.loads((tmp_path / "c.json").read_text())

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
@@ -35,6 +35,9 @@ class Evaluate:
     """Also test with uniform disturbances: half-width in parts of that of the initial set."""
     mismatch: float = 0.0
     """Also test on another plant: each entry of A and B off by this part of it, up or down."""
+    filter: Literal["none", "project", "plan"] = "none"
+    """Bring inputs to the nearest in U ('project'), or to the nearest from whose next state a plan exists
+    ('plan', for few states); the share of steps at which that changed them is a metric."""
     json: Path | None = None
     """Also write the metrics to this file as JSON."""
     expert: ExpertConfig | None = None
@@ -59,7 +62,7 @@ class Evaluate:
         expert, columns = config.build(problem), {}
         for title, conditions in self._conditions().items():
             reference = Reference.of(problem, expert, name, self.episodes, self.steps, conditions)
-            columns[title] = _metrics(reference, module)
+            columns[title] = _metrics(reference, module, problem, self.filter)
         _show(columns, self.json)
         return 0
 
@@ -94,16 +97,25 @@ def _require_sizes(content: dict[str, Any], problem: "ControlProblem") -> None:
         )
 
 
-def _metrics(reference: "Reference", module: "nn.Module") -> dict[str, Any]:
+def _metrics(
+    reference: "Reference", module: "nn.Module", problem: "ControlProblem", filtered: str
+) -> dict[str, Any]:
+    """The metrics of a policy; a filter knows the plant of ``problem``, as it was thought to be."""
     from bench.measure import measure
     from imitation.trained import policy_controller
     from mpc.closed_loop import simulate
-    from mpc.controllers import replay
+    from mpc.controllers import Law, replay
+    from mpc.filters import Projected, SafetyFilter, interventions
 
-    cloned = reference.cloned
-    policy = policy_controller(module)
-    learned = simulate(reference.problem, policy, reference.x0, cloned.steps, disturbance=reference.w)
-    return measure(reference, learned, replay(policy, cloned.x[:, :-1]))
+    cloned, policy = reference.cloned, policy_controller(module)
+    law: Law = policy
+    if filtered != "none":
+        law = Projected(policy, problem.U) if filtered == "project" else SafetyFilter.of(policy, problem)
+    learned = simulate(reference.problem, law, reference.x0, cloned.steps, disturbance=reference.w)
+    found = measure(reference, learned, replay(law, cloned.x[:, :-1]))
+    if filtered != "none":
+        found["intervention_rate"] = float(interventions(learned, policy).sum() / learned.length.sum())
+    return found
 
 
 def _show(columns: dict[str, dict[str, Any]], file: Path | None) -> None:

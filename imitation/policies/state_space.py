@@ -16,11 +16,12 @@ _ANGLE = pi / 4
 
 
 class StateSpaceBody(nn.Module):
-    """Blocks ``h += W gelu(y)``, ``y_t = Re(C z_t) + d * u_t``, ``z_t = lambda z_{t-1} + g B u_t``, u = norm(h).
+    """Blocks ``h += W gelu(y)``: ``y_t = Re(C z_t) + d * u_t`` and ``z_t = lambda z_{t-1} + g B u_t``.
 
+    u is norm(h) and the last position acts.
     ``lambda = exp(-exp(nu) + i theta)`` is diagonal, complex and stable whatever its parameters, ``g =
     sqrt(1 - |lambda|^2)`` keeps the size of z (LRU: Orvieto et al., arXiv 2303.06349; S4D: arXiv 2206.11893).
-    The window is short, so z comes from all powers of lambda at once. The last position acts.
+    The window is short, so z comes from all powers of lambda at once.
     """
 
     batched = False
