@@ -27,9 +27,9 @@ class Cloning:
         buffers: the policy's buffers ``(K, ...)``.
         loss: of an error and of the expert's curvature there.
         metric: of the outputs in the Gauss-Newton matrix: the loss's own Hessian, or the curvature.
-        jacobian: weight of the same loss of the policy's Jacobian; with 0 it is not computed.
-        x, u: states ``(S, n)`` and target actions ``(S, m)`` of all members; with a Jacobian ``u`` is
-            ``(S, m + n m)``, the action's derivatives in one state after the other behind it.
+        derivatives: 1 where the loss is also of the policy's Jacobian, 2 where of its Hessian too.
+        x, u: states ``(S, n)`` and target actions ``(S, m)`` of all members; behind an action stand its
+            derivatives in one state after the other ``(n m)``, and the second ones ``(n n m)``.
         curvature: of the expert's value in its action ``(S, m, m)``, where it is used.
         starts, sizes: first row and number of rows of each member ``(K,)``.
     """
@@ -38,7 +38,7 @@ class Cloning:
     buffers: Tensors
     loss: Loss
     metric: Literal["loss", "curvature"]
-    jacobian: float
+    derivatives: int
     x: Tensor
     u: Tensor
     curvature: Tensor | None
@@ -56,11 +56,13 @@ class Cloning:
         loss: str = "l2",
         metric: Literal["loss", "curvature"] = "loss",
         jacobian: float = 0.0,
+        hessian: float = 0.0,
     ) -> "Cloning":
         """The loss of that name over one member's samples after the other.
 
-        ``jacobian`` adds the same loss of the error of the policy's Jacobian in the state, times this
-        weight: with the loss 'l1' and weight 1 it is TaSIL of order 1 (Pfrommer et al., arXiv 2205.14812).
+        ``jacobian`` and ``hessian`` add the same loss of the errors of the policy's derivatives in the state,
+        times these weights: the loss 'l1' with weights 1 and 0 is TaSIL of order 1, with 1 and 10 of order 2
+        (Pfrommer et al., arXiv 2205.14812).
 
         A curvature that is the metric of another loss is scaled to a mean trace of 2, that of the l2 loss's
         own Hessian: which directions of an action count, and where, but not how much a step is worth in all.
@@ -74,11 +76,14 @@ class Cloning:
         if curvature is not None and loss != "curvature":
             curvature = curvature * (2 / curvature.diagonal(dim1=1, dim2=2).sum(dim=1).mean())
         u, of = joined("u"), loss_function(loss)
-        if jacobian:
-            of = _with_derivatives(of, u.shape[1], jacobian)
+        x, m, order = joined("x"), u.shape[1], 2 if hessian else int(jacobian > 0)
+        if order:
+            of = _with_derivatives(of, m, m * x.shape[1], jacobian, hessian)
             u = torch.cat([u, joined("dudx").mT.flatten(1)], dim=1)
+        if order == 2:
+            u = torch.cat([u, joined("d2udx2").permute(0, 2, 3, 1).flatten(1)], dim=1)
         starts = sizes.cumsum(0) - sizes
-        return cls(forward, buffers, of, metric, jacobian, joined("x"), u, curvature, starts, sizes)
+        return cls(forward, buffers, of, metric, order, x, u, curvature, starts, sizes)
 
     def objective(self, places: Tensor) -> BatchObjective:
         """On the minibatch ``places (K, B)``, each member's counted from its own first sample."""
@@ -112,9 +117,10 @@ class Cloning:
         buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
 
         def outputs(params: Tensors) -> Tensor:
-            if self.jacobian:
-                return _with_jacobian(lambda at: self.forward(params | buffers, at), x)
-            return self.forward(params | buffers, x)
+            def policy(at: Tensor) -> Tensor:
+                return self.forward(params | buffers, at)
+
+            return policy(x) if not self.derivatives else _expanded(policy, x, self.derivatives)
 
         metric = W if self.metric == "curvature" else None
         return Batch(outputs, lambda y: self.loss(y - u, W), weights, metric)
@@ -128,17 +134,33 @@ class Cloning:
             yield self._batch(*self._gathered(rows), weights=inside / self.sizes[:, None])
 
 
-def _with_jacobian(policy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _expanded(policy: Callable[[Tensor], Tensor], x: Tensor, order: int) -> Tensor:
     """Actions ``(K, B, m)`` and behind them their derivatives in each entry of ``x (K, B, n)``."""
-    directions = torch.eye(x.shape[-1], dtype=x.dtype).unbind()
-    both = [torch.func.jvp(policy, (x,), (one.expand_as(x),))[:2] for one in directions]
-    return torch.cat([both[0][0], *(along for _, along in both)], dim=-1)
+    ways = [one.expand_as(x) for one in torch.eye(x.shape[-1], dtype=x.dtype).unbind()]
+
+    def along(function: Callable[[Tensor], Tensor], i: int) -> tuple[Tensor, Tensor]:
+        return torch.func.jvp(function, (x,), (ways[i],))[:2]
+
+    def slope(i: int) -> Callable[[Tensor], Tensor]:
+        return lambda at: torch.func.jvp(policy, (at,), (ways[i],))[1]
+
+    n = len(ways)
+    if order == 1:
+        both = [along(policy, i) for i in range(n)]
+        return torch.cat([both[0][0], *(derivative for _, derivative in both)], dim=-1)
+    twice = {(i, j): along(slope(i), j) for i in range(n) for j in range(i, n)}
+    first = [twice[i, i][0] for i in range(n)]
+    second = [twice[min(i, j), max(i, j)][1] for i in range(n) for j in range(n)]
+    return torch.cat([policy(x), *first, *second], dim=-1)
 
 
-def _with_derivatives(loss: Loss, m: int, weight: float) -> Loss:
-    """The loss of the action's error and ``weight`` times that of the error of its derivatives."""
+def _with_derivatives(loss: Loss, m: int, first: int, jacobian: float, hessian: float) -> Loss:
+    """The loss of the action's error, and those of its first and of its second derivatives."""
 
     def total(error: Tensor, curvature: Tensor | None) -> Tensor:
-        return loss(error[..., :m], curvature) + weight * loss(error[..., m:], None)
+        found = loss(error[..., :m], curvature)
+        if jacobian:
+            found = found + jacobian * loss(error[..., m : m + first], None)
+        return found + hessian * loss(error[..., m + first :], None) if hessian else found
 
     return total

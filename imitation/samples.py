@@ -18,13 +18,15 @@ class Samples:
 
     Windows of L states, oldest first, and plans of l inputs, next first; L = l = 1 is state and action.
     ``curvature (S, m, m)`` is that of the expert's value in its action and ``dudx (S, m, n)`` the Jacobian of
-    that action; None where the labels have none.
+    that action; None where the labels have none. ``d2udx2 (S, m, n, n)`` is its Hessian, which no label
+    holds: an expert is asked for it.
     """
 
     x: Array
     u: Array
     curvature: Array | None = None
     dudx: Array | None = None
+    d2udx2: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)

@@ -1,7 +1,7 @@
 """Behaviour cloning of a population: K policies of one shape in one batched program."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil
 from typing import Any
@@ -23,6 +23,7 @@ from imitation.population import forward, initial, stacked
 from imitation.samples import Samples, minibatches, split, with_capped_curvature
 from imitation.trained import History, Trained
 from mpc.arrays import Array
+from mpc.expert import Expert
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
 
@@ -73,6 +74,7 @@ def train(
     members: Sequence[Member],
     progress: Progress | None = None,
     observe: Observer | None = None,
+    expert: Expert | None = None,
 ) -> Trained:
     """Clone the demonstrations of each member; member k of the result belongs to ``members[k]``.
 
@@ -86,6 +88,7 @@ def train(
     Args:
         observe: asked at each point of the history about the policies as they would be deployed then, for
             instance what their closed loops cost; the answers are ``history.observed``.
+        expert: who made the demonstrations; asked only for Hessians (``learner.hessian``).
 
     Raises:
         ValueError: without members, for rollouts of other sizes than the problem's, or without a usable
@@ -93,7 +96,7 @@ def train(
     """
     if not members:
         raise ValueError("members must hold at least one Member(rollouts, rep)")
-    prepared = [_prepare(problem, learner, member) for member in members]
+    prepared = [_prepare(problem, learner, member, expert) for member in members]
     groups = _groups(prepared)
     total = sum(prepared[group[0]].steps for group in groups)
     params, buffers, history = ([{}] * len(members) for _ in range(3))
@@ -107,7 +110,9 @@ def train(
     return Trained(learner, problem, _joined(params), _joined(buffers), History(**_joined(history)))
 
 
-def _prepare(problem: ControlProblem, learner: BehaviourCloning, member: Member) -> _Prepared:
+def _prepare(
+    problem: ControlProblem, learner: BehaviourCloning, member: Member, expert: Expert | None
+) -> _Prepared:
     n, m = member.rollouts.x.shape[2], member.rollouts.u.shape[2]
     if (n, m) != (problem.n, problem.m):
         raise ValueError(
@@ -116,11 +121,13 @@ def _prepare(problem: ControlProblem, learner: BehaviourCloning, member: Member)
         )
     shape = learner.policy
     training, validation = split(member.rollouts, learner.validation, shape.history, shape.chunk)
-    if learner.jacobian and training.dudx is None:
+    if (learner.jacobian or learner.hessian) and training.dudx is None:
         raise ValueError(
             "rollouts hold no label.dudx, which jacobian > 0 imitates; demonstrate with an expert of mpc and "
             "keep its labels"
         )
+    if learner.hessian:
+        training = replace(training, d2udx2=_hessians(expert, training.x))
     if learner.uses_curvature:
         training, validation = with_capped_curvature(training, validation, learner.curvature_cap)
     dtype = getattr(torch, learner.dtype)
@@ -136,6 +143,20 @@ def _prepare(problem: ControlProblem, learner: BehaviourCloning, member: Member)
     optimizer = member.optimizer or learner.optimizer
     lr = optimizer.lr if member.lr is None else member.lr
     return _Prepared(training, validation, policy, member.rep, steps, optimizer, lr)
+
+
+def _hessians(expert: Expert | None, x: Array) -> Array:
+    """The expert's second derivatives ``(S, m, n, n)``.
+
+    Raises:
+        ValueError: for an expert without.
+    """
+    if not hasattr(expert, "hessian"):
+        raise ValueError(
+            f"hessian > 0 imitates the second derivatives of a smooth expert, got {type(expert).__name__}; "
+            f"take a BarrierExpert, and pass it as train(..., expert=...)"
+        )
+    return expert.hessian(x)  # type: ignore[union-attr]
 
 
 def _groups(prepared: list[_Prepared]) -> list[list[int]]:
@@ -178,7 +199,7 @@ class _Run:
         cloning = Cloning.of(
             forward(members[0].policy), buffers, [one.training for one in members],
             getattr(torch, learner.dtype), loss=learner.loss, metric=learner.metric,
-            jacobian=learner.jacobian,
+            jacobian=learner.jacobian, hessian=learner.hessian,
         )  # fmt: skip
         rule = members[0].optimizer.rule()
         return cls(problem, learner, rule, members, cloning, params, buffers)

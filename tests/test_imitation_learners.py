@@ -265,7 +265,7 @@ def test_wrong_options_are_refused(task):
         (lambda: Cmile(step=0), r"step must lie in \(0, 1\]"),
         (lambda: Dart(alpha=-1), "alpha must not be negative"),
         (lambda: Forward(replace(SMALL, policy=Mlp(chunk=2))), "got history = 1 and chunk = 2"),
-        (lambda: replace(SMALL, jacobian=1.0, policy=Mlp(history=2)), "needs a policy without history"),
+        (lambda: replace(SMALL, jacobian=1.0, policy=Mlp(history=2)), "need a policy without history"),
         (lambda: replace(SMALL, jacobian=1.0, loss="curvature"), "loss and metric without curvature"),
         (lambda: Pupil(0, 0), "demonstrations must be at least 1"),
         (lambda: Dagger(SMALL, rounds=4).learn(task, [Pupil(0, 3)]), "4 rounds need at least as many"),

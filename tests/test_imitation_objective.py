@@ -9,6 +9,7 @@ import torch
 from imitation.demonstrate import demonstrate
 from imitation.learners.configs import BehaviourCloning
 from imitation.objective import Cloning
+from imitation.optim import AdamW
 from imitation.optim.flat import FlatObjective, Layout
 from imitation.policies.configs import Mlp
 from imitation.population import forward, mapped, stacked
@@ -155,33 +156,67 @@ def test_gradients_group_by_group_are_those_of_all(loss, monkeypatch):
 
 
 @pytest.mark.parametrize("by", [forward, mapped])
-@pytest.mark.parametrize("loss", ["l2", "l1"])
-def test_the_loss_of_the_jacobian_is_that_of_every_derivative(loss, by):
+@pytest.mark.parametrize(
+    ("loss", "weights"), [("l2", (0.7, 0.0)), ("l1", (0.7, 0.0)), ("l1", (1.0, 3.0)), ("l2", (0.0, 2.0))]
+)
+def test_the_loss_of_the_derivatives_is_that_of_each_of_them(loss, weights, by):
     policies = [Mlp(width=4, depth=3, activation="tanh").build(3, M) for _ in SIZES]
     training = []
     for k, policy in enumerate(policies):
         policy.draw(torch.Generator().manual_seed(k))
-        data = samples(SIZES[k], k)
+        data, rng = samples(SIZES[k], k), np.random.default_rng(k)
         policy.fit_inputs(torch.from_numpy(data.x))
-        training.append(replace(data, dudx=np.random.default_rng(k).normal(size=(SIZES[k], M, 3))))
+        slopes, bends = rng.normal(size=(SIZES[k], M, 3)), rng.normal(size=(SIZES[k], M, 3, 3))
+        training.append(replace(data, dudx=slopes, d2udx2=bends))
     params, buffers = stacked(policies)
-    cloning = Cloning.of(by(policies[0]), buffers, training, torch.float64, loss=loss, jacobian=0.7)
+    jacobian, hessian = weights
+    cloning = Cloning.of(
+        by(policies[0]), buffers, training, torch.float64, loss=loss, jacobian=jacobian, hessian=hessian
+    )
     losses, grads = cloning.objective(PLACES).loss_and_grad(params)
+    size = {"l2": lambda a: (a**2).mean(dim=1), "l1": lambda a: (a**2).sum(dim=1).sqrt()}[loss]
     for k, (policy, data) in enumerate(zip(policies, training, strict=True)):
-        x, u, dudx = (torch.from_numpy(a[PLACES[k]]) for a in (data.x, data.u, data.dudx))
+        x, u, dudx, d2udx2 = (
+            torch.from_numpy(a[PLACES[k]]) for a in (data.x, data.u, data.dudx, data.d2udx2)
+        )
         policy.train().zero_grad()
-        e = policy(x) - u
-        slopes = [
-            torch.autograd.functional.jacobian(lambda z, p=policy: p(z[None])[0], row, create_graph=True)
-            for row in x
-        ]
-        E = torch.stack(slopes) - dudx
-        size = {"l2": lambda a: (a**2).mean(dim=1), "l1": lambda a: (a**2).sum(dim=1).sqrt()}[loss]
-        known = (size(e) + 0.7 * size(E.flatten(1))).mean()
+
+        def one(z, i, policy=policy):
+            return policy(z[None])[0, i]
+
+        slopes, bends = (
+            torch.stack(
+                [
+                    torch.stack([of(lambda z, i=i: one(z, i), row, create_graph=True) for i in range(M)])
+                    for row in x
+                ]
+            )
+            for of in (torch.autograd.functional.jacobian, torch.autograd.functional.hessian)
+        )
+        errors = policy(x) - u, (slopes - dudx).flatten(1), (bends - d2udx2).flatten(1)
+        known = sum(w * size(e) for w, e in zip((1.0, *weights), errors, strict=True)).mean()
         known.backward()
         torch.testing.assert_close(losses[k], known.detach())
         for name, p in policy.named_parameters():
             torch.testing.assert_close(grads[name][k], p.grad)
+
+
+def test_second_derivatives_are_those_of_a_smooth_expert():
+    problem = catalogue.double_integrator()
+    expert = BarrierExpert(problem, eta=1.0)
+    rollouts = demonstrate(problem, expert, "double_integrator", 0, 6, 10).rollouts
+    learner = BehaviourCloning(
+        policy=Mlp(width=16, depth=3),
+        optimizer=AdamW(lr=5e-3),
+        steps=150,
+        batch=32,
+        jacobian=1.0,
+        hessian=1.0,
+    )
+    history = train(problem, learner, [Member(rollouts, 0)], expert=expert).history
+    assert history.loss[0, -1] < 0.5 * history.loss[0, 0]
+    with pytest.raises(ValueError, match="second derivatives of a smooth expert, got NoneType"):
+        train(problem, learner, [Member(rollouts, 0)])
 
 
 def test_a_jacobian_needs_labels_that_have_one():

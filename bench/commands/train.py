@@ -63,10 +63,11 @@ class Train:
         from imitation.train import Member, train
 
         rollouts = dataset.rollouts(self.demonstrations)
-        if isinstance(self.learner, BehaviourCloning):
-            trained = train(dataset.problem, self.learner, [Member(rollouts, self.seed)], progress)
-            return trained, rollouts.episodes, rollouts.episodes * rollouts.steps
         expert = dataset.expert.build(dataset.problem)
+        if isinstance(self.learner, BehaviourCloning):
+            members = [Member(rollouts, self.seed)]
+            trained = train(dataset.problem, self.learner, members, progress, expert=expert)
+            return trained, rollouts.episodes, rollouts.episodes * rollouts.steps
         task = Task(dataset.problem, expert, dataset.system, rollouts.steps)
         learned = self.learner.learn(task, [Pupil(self.seed, rollouts.episodes)], progress)
         return learned.last, rollouts.episodes, learned.accounts[0].queries

@@ -24,7 +24,7 @@ def clone(
     """Fit each pupil's policy to its first episodes of the expert."""
     found = task.demonstrations(pupils)
     members = [Member(one.rollouts, pupil.rep) for one, pupil in zip(found, pupils, strict=True)]
-    trained = train(task.problem, config, members, progress, observe)
+    trained = train(task.problem, config, members, progress, observe, expert=task.expert)
     accounts = [Account.of_demonstrations(one) for one in found]
     return Learned.policies(trained, accounts, [member.rollouts for member in members])
 
@@ -53,7 +53,7 @@ def clone_with_noise(
         rollouts = found.rollouts if config.labels == "clean" else with_applied_labels(found.rollouts)
         members.append(Member(rollouts, pupil.rep))
         accounts.append(Account.of_demonstrations(found))
-    trained = train(task.problem, config.base, members, progress, observe)
+    trained = train(task.problem, config.base, members, progress, observe, expert=task.expert)
     return Learned.policies(trained, accounts, [member.rollouts for member in members])
 
 

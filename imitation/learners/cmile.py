@@ -47,7 +47,9 @@ def cmile(
             tried[k] += counts[k]
         used = [Rollouts.concatenate(parts if config.aggregate else parts[-1:]) for parts in sets]
         members = [Member(data, pupil.rep) for data, pupil in zip(used, pupils, strict=True)]
-        fits.append(train(task.problem, config.base, members, part_of(progress, r, config.rounds)))
+        fits.append(
+            train(task.problem, config.base, members, part_of(progress, r, config.rounds), expert=task.expert)
+        )
     shares = _shares(config, config.rounds)
     weights = [share / sum(shares) for share in shares]
     blends = [Blend([fit.controllers[k] for fit in fits], weights) for k in range(len(pupils))]

@@ -35,6 +35,8 @@ class BehaviourCloning:
     """Largest eigenvalue of W, in parts of the median over the samples; inf for none."""
     jacobian: float = 0.0
     """Weight of the same loss of the policy's Jacobian (TaSIL of order 1: loss 'l1' and weight 1)."""
+    hessian: float = 0.0
+    """Weight of the same loss of its second derivatives (TaSIL of order 2: 10); for smooth experts."""
     steps: int = 2000
     """Gradient steps."""
     batch: int = 256
@@ -54,12 +56,15 @@ class BehaviourCloning:
         for name, value in (("steps", self.steps), ("batch", self.batch), ("epochs", self.epochs)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        if not self.jacobian >= 0:
-            raise ValueError(f"jacobian must not be negative, got {self.jacobian}")
-        if self.jacobian and (self.uses_curvature or self.policy.history > 1 or self.policy.chunk > 1):
+        for name, value in (("jacobian", self.jacobian), ("hessian", self.hessian)):
+            if not value >= 0:
+                raise ValueError(f"{name} must not be negative, got {value}")
+        if (self.jacobian or self.hessian) and (
+            self.uses_curvature or self.policy.history > 1 or self.policy.chunk > 1
+        ):
             raise ValueError(
-                f"jacobian = {self.jacobian} needs a policy without history and chunk, and loss and metric "
-                f"without curvature"
+                f"jacobian = {self.jacobian} and hessian = {self.hessian} need a policy without history and "
+                f"chunk, and loss and metric without curvature"
             )
         if self.uses_curvature and self.policy.chunk > 1:
             raise ValueError(

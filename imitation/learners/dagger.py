@@ -38,6 +38,8 @@ def dagger(
         members = [Member(data, pupil.rep) for data, pupil in zip(sets, pupils, strict=True)]
         last = r == config.rounds - 1
         told = part_of(progress, r, config.rounds)
-        trained = train(task.problem, config.base, members, told, observe if last else None)
+        trained = train(
+            task.problem, config.base, members, told, observe if last else None, expert=task.expert
+        )
     assert trained is not None
     return Learned.policies(trained, accounts, sets)

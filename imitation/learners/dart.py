@@ -48,7 +48,9 @@ def dart(
         members = [Member(data, pupil.rep) for data, pupil in zip(sets, pupils, strict=True)]
         last = r == config.rounds - 1
         told = part_of(progress, r, config.rounds)
-        trained = train(task.problem, config.base, members, told, observe if last else None)
+        trained = train(
+            task.problem, config.base, members, told, observe if last else None, expert=task.expert
+        )
         noises = [error_moment(config, task, trained, k, data) for k, data in enumerate(sets)]
     assert trained is not None
     return Learned.policies(trained, accounts, sets)

@@ -93,7 +93,7 @@ def _fit(
     members = [Member(one, pupils[k].rep) for k, one in usable.items()]
     if not members:
         return fits[-1]
-    new = train(task.problem, config.base, members, progress)
+    new = train(task.problem, config.base, members, progress, expert=task.expert)
     if len(members) == len(pupils):
         return new
     return _in_place(new, list(usable), fits[-1])
