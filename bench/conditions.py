@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpc.arrays import Array
+from mpc.initial import test_states
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem
 from mpc.sampling import draw_disturbance
@@ -19,18 +20,27 @@ class Conditions:
     Args:
         disturbance: half-widths of uniform, independent disturbances of the state, in parts of those of the
             box around the initial set; 0 for none.
+        feasible: begin in states drawn from all of X that have a plan, not from the law of initial states
+            that demonstrations begin in (the same where the problem states no law).
         mismatch: each entry of A and B is off by this part of it, up or down; 0 for the plant that the
             expert was built for.
     """
 
     disturbance: float = 0.0
     mismatch: float = 0.0
+    feasible: bool = False
 
     def __post_init__(self) -> None:
         for name in ("disturbance", "mismatch"):
             value = getattr(self, name)
             if not 0 <= value < np.inf:
                 raise ValueError(f"{name} must be a number of at least 0, got {value}")
+
+    def initial_states(self, problem: ControlProblem, system: str, episodes: int) -> Array:
+        """Where the test loops begin ``(episodes, n)``."""
+        if self.feasible and problem.initial is not None:
+            return test_states(problem.with_(initial=None), f"{system} feasible", episodes)
+        return test_states(problem, system, episodes)
 
     def plant(self, problem: ControlProblem, system: str) -> ControlProblem:
         """The problem with the plant that the loops run on; signs are drawn from ``('mismatch', system)``."""

@@ -11,7 +11,6 @@ from mpc.arrays import Array
 from mpc.closed_loop import simulate
 from mpc.configs import Online
 from mpc.expert import Expert
-from mpc.initial import test_states
 from mpc.polytope import Polytope
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
@@ -60,7 +59,7 @@ class Reference:
 
         Exact MPC knows the plant as it was thought to be, not as it is, nor the disturbances ahead.
         """
-        x0 = test_states(problem, system, episodes)
+        x0 = conditions.initial_states(problem, system, episodes)
         plant = conditions.plant(problem, system)
         w = conditions.disturbances(problem, system, episodes, steps)
         exact, cloned = (

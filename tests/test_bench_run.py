@@ -136,6 +136,13 @@ def test_conditions_are_those_of_the_loops():
     step = off.problem.system.step(off.cloned.x[:, :-1], off.cloned.u)
     np.testing.assert_allclose(off.cloned.x[:, 1:], step, atol=1e-12)
     assert (off.exact_cost != nominal.exact_cost).all()
+    wide = Reference.of(problem, expert, name, 6, 10, Conditions(feasible=True))
+    assert np.abs(wide.x0).max() <= 100
+    assert not problem.initial.contains(wide.x0).any()
+    assert expert(wide.x0).usable.all()
+    everywhere = catalogue.double_integrator()
+    same = [Conditions(feasible=f).initial_states(everywhere, "double_integrator", 4) for f in (True, False)]
+    np.testing.assert_array_equal(*same)
     with pytest.raises(ValueError, match="mismatch must be a number of at least 0, got -1"):
         Conditions(mismatch=-1)
 

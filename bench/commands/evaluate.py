@@ -35,6 +35,8 @@ class Evaluate:
     """Also test with uniform disturbances: half-width in parts of that of the initial set."""
     mismatch: float = 0.0
     """Also test on another plant: each entry of A and B off by this part of it, up or down."""
+    feasible: bool = False
+    """Also test from states of all of X that have a plan, not only from the law of initial states."""
     filter: Literal["none", "project", "plan"] = "none"
     """Bring inputs to the nearest in U ('project'), or to the nearest from whose next state a plan exists
     ('plan', for few states); the share of steps at which that changed them is a metric."""
@@ -75,6 +77,8 @@ class Evaluate:
             found[f"disturbance {self.disturbance:g}"] = Conditions(disturbance=self.disturbance)
         if self.mismatch:
             found[f"mismatch {self.mismatch:g}"] = Conditions(mismatch=self.mismatch)
+        if self.feasible:
+            found["feasible set"] = Conditions(feasible=True)
         return found
 
     def _setting(self) -> "tuple[str, ControlProblem, ExpertConfig]":
