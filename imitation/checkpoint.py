@@ -1,5 +1,6 @@
 """Policies on disk: one file each, plain tensors, numbers and text, read with ``weights_only=True``."""
 
+import json
 import os
 import pickle
 import tempfile
@@ -10,16 +11,21 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
+from imitation.learned import Learned
 from imitation.policies.configs import PolicyConfig
-from imitation.trained import Trained
+from imitation.trained import Deployment, Trained
+from mpc.controllers import Law
+from mpc.problem import ControlProblem
 from mpc.record import from_record, to_record
 
 FORMAT = "centralpath-policy"
 SCHEMA = 2
 
 
-def save_policy(path: str | Path, trained: Trained, k: int, overwrite: bool = False) -> None:
+def save_policy(path: str | Path, learned: Trained | Learned, k: int, overwrite: bool = False) -> None:
     """Write member ``k``: weights, normalisation, bounds, and the records of its policy and learner.
+
+    Of a controller that is made of several policies all of them, and how.
 
     The file appears under its name complete or not at all.
 
@@ -28,7 +34,7 @@ def save_policy(path: str | Path, trained: Trained, k: int, overwrite: bool = Fa
             no member k.
     """
     path = Path(path)
-    content = _content(trained, k)
+    content = _content(learned, k)
     if not path.parent.is_dir():
         raise ValueError(f"path must lie in a folder that exists, got {path}; make {path.parent} first")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -46,17 +52,41 @@ def load_policy(path: str | Path) -> tuple[nn.Module, PolicyConfig]:
     """The policy as a module in ``eval()`` mode, and the config of its architecture.
 
     Raises:
-        ValueError: if there is no such file, or it is not a checkpoint of a policy that this version
-            can read.
+        ValueError: if there is no such file, it is not a checkpoint of a policy that this version can read,
+            or it holds several.
     """
+    policies, config, deployment, _ = _loaded(path)
+    if len(policies) > 1 or deployment != Deployment():
+        raise ValueError(
+            f"{path} holds {len(policies)} policies that make one controller; load it with load_controller"
+        )
+    return policies[0], config
+
+
+def load_controller(path: str | Path) -> Law:
+    """What was saved as a controller for ``mpc.simulate``, of one policy or of several.
+
+    Raises:
+        ValueError: as ``load_policy``, but for several policies.
+    """
+    policies, _, deployment, problem = _loaded(path)
+    return deployment.controller(policies, problem)
+
+
+def _loaded(path: str | Path) -> tuple[list[nn.Module], PolicyConfig, Deployment, ControlProblem]:
     content = read_checkpoint(path)
     try:
         config = from_record(content["policy"], get_args(PolicyConfig))
-        module = config.build(content["n"], content["m"]).to(getattr(torch, content["dtype"]))
-        module.load_state_dict(content["tensors"])
+        deployment = from_record(content["deployment"], (Deployment,))
+        problem = ControlProblem.from_record(json.loads(content["problem_record"]))
+        policies = []
+        for tensors in content["fits"]:
+            module = config.build(content["n"], content["m"]).to(getattr(torch, content["dtype"]))
+            module.load_state_dict(tensors)
+            policies.append(module.eval())
     except (KeyError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} is a policy checkpoint that does not fit this version: {error}") from error
-    return module.eval(), config
+    return policies, config, deployment, problem
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -86,20 +116,25 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _content(trained: Trained, k: int) -> dict[str, Any]:
-    tensors = {name: value.clone() for name, value in trained.policy(k).state_dict().items()}
+def _content(learned: Trained | Learned, k: int) -> dict[str, Any]:
+    fits = (learned,) if isinstance(learned, Trained) else learned.fits
+    deployment = Deployment() if isinstance(learned, Trained) else learned.deployments[k]
+    last, problem = fits[-1], learned.problem
+    used = [fit.policy(k).state_dict() for fit in fits[: deployment.fits]]
     return {
         "format": FORMAT,
         "schema": SCHEMA,
         "centralpath": version("centralpath"),
-        "policy": to_record(trained.config.policy),
-        "learner": to_record(trained.config),
-        "problem": trained.problem.name,
-        "problem_key": trained.problem_key,
-        "n": trained.n,
-        "m": trained.m,
-        "dtype": trained.config.dtype,
-        "tensors": tensors,
+        "policy": to_record(last.config.policy),
+        "learner": to_record(last.config),
+        "problem": problem.name,
+        "problem_key": problem.key,
+        "problem_record": json.dumps(problem.record(), sort_keys=True),
+        "n": problem.n,
+        "m": problem.m,
+        "dtype": last.config.dtype,
+        "deployment": to_record(deployment),
+        "fits": [{name: value.clone() for name, value in tensors.items()} for tensors in used],
     }
 
 

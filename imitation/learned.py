@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imitation.demonstrate import asked_statuses
-from imitation.trained import Trained
+from imitation.trained import Deployment, Trained
 from mpc.controllers import Law
 from mpc.demonstrations import Demonstrations
 from mpc.problem import ControlProblem
@@ -50,20 +50,20 @@ class Account:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """K controllers.
+    """K controllers, and the policies that they are made of.
 
     Args:
         problem: what they were taught on.
-        controllers: one a pupil.
-        fits: the policies that they are made of, K in each: one where a controller is one policy, else one
-            for each time (forward training) or for each round of a blend.
+        fits: K policies each: one fit where a controller is one policy, else one for each time (forward
+            training) or for each round of a blend.
+        deployments: how a pupil's fits become its controller, one a pupil.
         accounts: one a pupil.
         rollouts: what each pupil's last policy was fitted to.
     """
 
     problem: ControlProblem
-    controllers: Sequence[Law]
     fits: tuple[Trained, ...]
+    deployments: tuple[Deployment, ...]
     accounts: tuple[Account, ...]
     rollouts: tuple[Rollouts, ...]
 
@@ -72,7 +72,16 @@ class Learned:
         cls, trained: Trained, accounts: Sequence[Account], rollouts: Sequence[Rollouts]
     ) -> "Learned":
         """Each controller is one policy."""
-        return cls(trained.problem, trained.controllers, (trained,), tuple(accounts), tuple(rollouts))
+        deployments = (Deployment(),) * trained.members
+        return cls(trained.problem, (trained,), deployments, tuple(accounts), tuple(rollouts))
+
+    @property
+    def controllers(self) -> tuple[Law, ...]:
+        """One a pupil."""
+        return tuple(
+            deployment.controller([fit.policies[k] for fit in self.fits], self.problem)
+            for k, deployment in enumerate(self.deployments)
+        )
 
     @property
     def last(self) -> Trained:

@@ -1,7 +1,8 @@
 """What training returns: the deployed policies of a population and how they came about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import cast
 
 import numpy as np
@@ -13,7 +14,8 @@ from imitation.learners.configs import BehaviourCloning
 from imitation.policies.configs import PolicyConfig
 from imitation.policies.contract import Tensors
 from mpc.arrays import Array
-from mpc.controllers import Planner
+from mpc.controllers import Blend, Law, Planner, Staged
+from mpc.lqr import LqrExpert
 from mpc.problem import ControlProblem
 
 
@@ -120,6 +122,31 @@ def policy_controller(policy: nn.Module) -> Planner:
     """A policy's module as a controller, with the window and the chunk of its config, in ``eval()`` mode."""
     module, config = policy.eval(), cast(PolicyConfig, policy.config)
     return Planner(lambda x: act(module, x), config.history, config.chunk)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """How the fits of a pupil become its controller.
+
+    Args:
+        fits: how many of them are used, the first ones; None: all.
+        weights: the blend of their actions; None: one for each time, or the only one.
+        lqr: whether LQR takes over after the last one.
+    """
+
+    fits: int | None = None
+    weights: tuple[float, ...] | None = None
+    lqr: bool = False
+
+    def controller(self, policies: Sequence[nn.Module], problem: ControlProblem) -> Law:
+        """The controller that the policies make, in order of their fits."""
+        used = policies[: self.fits]
+        if self.weights is not None:
+            return Blend([policy_controller(policy) for policy in used], self.weights)
+        if len(used) == 1 and not self.lqr:
+            return policy_controller(used[0])
+        laws = [partial(act, policy.eval()) for policy in used]
+        return Staged([*laws, LqrExpert(problem)] if self.lqr else laws)
 
 
 def act(policy: nn.Module, x: ArrayLike) -> Array:

@@ -132,8 +132,12 @@ def test_generate_train_evaluate(tmp_path, monkeypatch, capsys):
         for column in (metrics, metrics["disturbance 0.01"], metrics["mismatch 0.02"])
     ]
     assert len(set(errors)) == 3
-    assert main(["train", "data", "--out", "f.pt", "learner:forward"]) == 2
-    assert "Forward learns several policies, a checkpoint holds one" in capsys.readouterr().err
+    forward = ["learner:forward", "--learner.base.steps", "5"]
+    assert main(["train", "data", "--out", "f.pt", *forward]) == 0
+    assert main(["evaluate", "f.pt", "--dataset", "data", *tests]) == 0
+    capsys.readouterr()
+    assert main(["export", "policy", "--policy", "f.pt", "--out", "c"]) == 2
+    assert "f.pt holds 6 policies that make one controller" in capsys.readouterr().err
 
 
 def test_the_study_is_the_same_for_everyone_and_shifts_with_the_seed():

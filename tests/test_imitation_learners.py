@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from imitation.checkpoint import load_controller, load_policy, save_policy
 from imitation.evaluate import along, evaluate, unfold
 from imitation.learners import BehaviourCloning, Cmile, Dagger, Dart, Forward, NoiseInjection
 from imitation.learners.cloning import ball_noise
@@ -214,7 +215,33 @@ def test_a_conservative_mixture_begins_at_the_expert_and_forgets_it(task):
     assert weights.sum() == pytest.approx(1)
     np.testing.assert_allclose(weights[1:] / weights[:-1], 4 / 3)
     whole = Cmile(SMALL, rounds=3, step=1.0).learn(task, [Pupil(0, 9)])
-    assert whole.controllers[0].weights == [0, 0, 1]
+    assert whole.controllers[0].weights == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        Forward(SMALL),
+        Forward(replace(SMALL, steps=300), switch=True),
+        Cmile(SMALL, rounds=2),
+        Dagger(SMALL, 2),
+    ],
+    ids=["forward", "switch", "cmile", "dagger"],
+)
+def test_a_controller_survives_its_checkpoint_whatever_it_is_made_of(learner, tmp_path):
+    problem = catalogue.double_integrator()
+    task = Task(problem, LqrExpert(problem), "double_integrator", 12)
+    learned = learner.learn(task, [Pupil(0, 6), Pupil(1, 8)])
+    save_policy(tmp_path / "c.pt", learned, 1)
+    again = load_controller(tmp_path / "c.pt")
+    x0 = np.array([[1.0, 0.5], [-2.0, 1.0]])
+    loops = [simulate(problem, law, x0, 14) for law in (again, learned.controllers[1])]
+    np.testing.assert_array_equal(loops[0].x, loops[1].x)
+    if len(learned.fits) > 1:
+        with pytest.raises(
+            ValueError, match="policies that make one controller; load it with load_controller"
+        ):
+            load_policy(tmp_path / "c.pt")
 
 
 def test_a_chunk_of_one_is_cloning_and_a_longer_one_plans_the_experts_inputs(task):

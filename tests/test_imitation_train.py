@@ -11,7 +11,7 @@ from torch import nn
 from imitation import population
 from imitation.learners import BehaviourCloning
 from imitation.losses import huber, l1, l2
-from imitation.optim import AdamW, Ema, Foreign, Muon, ScheduleFree, Sgd
+from imitation.optim import AdamW, Clipped, Ema, Foreign, Muon, ScheduleFree, Sgd
 from imitation.policies import Mlp
 from imitation.samples import minibatches, samples, split
 from imitation.train import Member, train
@@ -210,6 +210,27 @@ def test_a_member_in_company_is_the_member_alone(problem, learner):
                 company.history.validation[place], alone.history.validation[0], rtol=1e-9
             )
             np.testing.assert_array_equal(company.history.steps[place], alone.history.steps[0])
+
+
+def test_a_member_of_64_is_the_member_alone(problem):
+    """To rounding in float64, in its loss curve in float32."""
+    everyone = [Member(demonstrations(problem, 3 + rep % 4, rep), rep) for rep in range(64)]
+    for dtype, tolerance in (("float64", 1e-9), ("float32", 1e-3)):
+        learner = replace(SMALL, dtype=dtype, optimizer=Clipped(AdamW(lr=3e-3)), schedule="cosine")
+        company = train(problem, learner, everyone)
+        for k in (0, 31, 63):
+            alone = train(problem, learner, [everyone[k]])
+            np.testing.assert_allclose(company.history.loss[k], alone.history.loss[0], rtol=tolerance)
+            if dtype == "float64":
+                torch.testing.assert_close(weights(company, k), weights(alone, 0), rtol=1e-7, atol=1e-10)
+
+
+def test_changing_a_member_moves_no_other(problem):
+    everyone = members(problem)
+    changed = [*everyone[:3], Member(demonstrations(problem, 4, 77), 77), *everyone[4:]]
+    before, after = train(problem, SMALL, everyone), train(problem, SMALL, changed)
+    for k in range(len(everyone)):
+        assert torch.equal(weights(before, k), weights(after, k)) == (k != 3)
 
 
 def test_a_member_that_diverges_harms_no_other(problem):

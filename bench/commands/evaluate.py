@@ -10,10 +10,9 @@ from tyro.conf import Positional
 from mpc.configs import ExpertConfig, Online
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from bench.conditions import Conditions
     from bench.measure import Reference
+    from mpc.controllers import Law
     from mpc.problem import ControlProblem
 
 
@@ -51,20 +50,20 @@ class Evaluate:
             raise ValueError("pass one of --dataset DIR and --system NAME, to say what to test on")
         if self.dataset is not None and self.expert is not None:
             raise ValueError("--dataset names the expert already; leave out expert:..., or pass --system")
-        from imitation.checkpoint import load_policy, read_checkpoint
+        from imitation.checkpoint import load_controller, read_checkpoint
 
         name, problem, config = self._setting()
         content = read_checkpoint(self.policy)
         _require_sizes(content, problem)
         if content["problem_key"] != problem.key:
             print(f"note: {self.policy} was trained on another problem ({content['problem']})")
-        module, _ = load_policy(self.policy)
+        policy = load_controller(self.policy)
         from bench.measure import Reference
 
         expert, columns = config.build(problem), {}
         for title, conditions in self._conditions().items():
             reference = Reference.of(problem, expert, name, self.episodes, self.steps, conditions)
-            columns[title] = _metrics(reference, module, problem, self.filter)
+            columns[title] = _metrics(reference, policy, problem, self.filter)
         _show(columns, self.json)
         return 0
 
@@ -102,17 +101,15 @@ def _require_sizes(content: dict[str, Any], problem: "ControlProblem") -> None:
 
 
 def _metrics(
-    reference: "Reference", module: "nn.Module", problem: "ControlProblem", filtered: str
+    reference: "Reference", policy: "Law", problem: "ControlProblem", filtered: str
 ) -> dict[str, Any]:
     """The metrics of a policy; a filter knows the plant of ``problem``, as it was thought to be."""
     from bench.measure import measure
-    from imitation.trained import policy_controller
     from mpc.closed_loop import simulate
-    from mpc.controllers import Law, replay
+    from mpc.controllers import replay
     from mpc.filters import Projected, SafetyFilter, interventions
 
-    cloned, policy = reference.cloned, policy_controller(module)
-    law: Law = policy
+    cloned, law = reference.cloned, policy
     if filtered != "none":
         law = Projected(policy, problem.U) if filtered == "project" else SafetyFilter.of(policy, problem)
     learned = simulate(reference.problem, law, reference.x0, cloned.steps, disturbance=reference.w)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from imitation.learners.configs import BehaviourCloning, Cmile, Forward, LearnerConfig
+from imitation.learners.configs import BehaviourCloning, LearnerConfig
 from mpc.arrays import whole_number
 
 if TYPE_CHECKING:
+    from imitation.learned import Learned
     from imitation.train import Progress
     from imitation.trained import Trained
     from mpc.dataset import Dataset
@@ -37,28 +38,24 @@ class Train:
             raise ValueError(f"--out {self.out} exists; pass another path, or remove the file")
         if not self.out.resolve().parent.is_dir():
             raise ValueError(f"--out {self.out} lies in a folder that does not exist; make it first")
-        if isinstance(self.learner, Forward | Cmile):
-            raise ValueError(
-                f"{type(self.learner).__name__} learns several policies, a checkpoint holds one; run it from "
-                f"Python, as in learner.learn(task, pupils)"
-            )
         from bench.commands.progress import counting
         from imitation.checkpoint import save_policy
+        from imitation.trained import Trained
         from mpc.dataset import open_dataset
 
         dataset = open_dataset(self.dataset)
         with counting("gradient steps") as advance:
-            trained, episodes, queries = self._train(dataset, advance)
-        save_policy(self.out, trained, 0)
-        history = trained.history
+            learned, episodes, queries = self._train(dataset, advance)
+        save_policy(self.out, learned, 0)
+        history = learned.history if isinstance(learned, Trained) else learned.last.history
         print(
             f"{self.out}: loss {history.loss[0, -1]:.3g}, held out {history.validation[0, -1]:.3g} "
             f"after {history.steps[0, -1]} steps on {episodes} episodes, {queries} labels"
         )
         return 0
 
-    def _train(self, dataset: "Dataset", progress: "Progress") -> "tuple[Trained, int, int]":
-        """The policy, the number of episodes, and the number of labels asked for."""
+    def _train(self, dataset: "Dataset", progress: "Progress") -> "tuple[Trained | Learned, int, int]":
+        """What was learned, the number of episodes, and the number of labels asked for."""
         from imitation.task import Pupil, Task
         from imitation.train import Member, train
 
@@ -70,4 +67,4 @@ class Train:
             return trained, rollouts.episodes, rollouts.episodes * rollouts.steps
         task = Task(dataset.problem, expert, dataset.system, rollouts.steps)
         learned = self.learner.learn(task, [Pupil(self.seed, rollouts.episodes)], progress)
-        return learned.last, rollouts.episodes, learned.accounts[0].queries
+        return learned, rollouts.episodes, learned.accounts[0].queries

@@ -7,7 +7,7 @@ from imitation.learners.configs import Cmile
 from imitation.learners.rounds import labelled_loops, part_of, round_sizes
 from imitation.task import Pupil, Task
 from imitation.train import Member, Observer, Progress, train
-from imitation.trained import Trained
+from imitation.trained import Deployment, Trained
 from mpc.controllers import Blend
 from mpc.rollouts import Rollouts
 
@@ -51,9 +51,8 @@ def cmile(
             train(task.problem, config.base, members, part_of(progress, r, config.rounds), expert=task.expert)
         )
     shares = _shares(config, config.rounds)
-    weights = [share / sum(shares) for share in shares]
-    blends = [Blend([fit.controllers[k] for fit in fits], weights) for k in range(len(pupils))]
-    return Learned(task.problem, blends, tuple(fits), tuple(accounts), tuple(used))
+    blend = Deployment(weights=tuple(share / sum(shares) for share in shares))
+    return Learned(task.problem, tuple(fits), (blend,) * len(pupils), tuple(accounts), tuple(used))
 
 
 def _shares(config: Cmile, rounds: int) -> list[float]:

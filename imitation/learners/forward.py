@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ from imitation.learners.configs import Forward
 from imitation.learners.rounds import part_of
 from imitation.task import Pupil, Task
 from imitation.train import Member, Observer, Progress, train
-from imitation.trained import History, Trained, act
+from imitation.trained import Deployment, History, Trained
 from mpc.arrays import Array
 from mpc.closed_loop import simulate
-from mpc.controllers import Parallel, Staged
+from mpc.controllers import Parallel
 from mpc.lqr import LqrExpert
 from mpc.problem import quadratic
 from mpc.rollouts import Rollouts
@@ -56,8 +55,8 @@ def forward_training(
             break
         fits.append(_fit(config, task, pupils, asked, fits, part_of(progress, t, task.steps)))
     data = tuple(Rollouts.concatenate(parts) for parts in labelled)
-    laws = [_law(fits, k, end, lqr if end < task.steps else None) for k, end in enumerate(ends)]
-    return Learned(task.problem, laws, tuple(fits), tuple(map(Account.of_rollouts, data)), data)
+    deployments = tuple(Deployment(fits=end, lqr=end < task.steps) for end in ends)
+    return Learned(task.problem, tuple(fits), deployments, tuple(map(Account.of_rollouts, data)), data)
 
 
 def _reached(
@@ -70,8 +69,8 @@ def _reached(
     ]
     if not t or not going:
         return x0
-    laws = Parallel([_law(fits, k, t, None) for k in going], counts)
-    loops = simulate(task.problem, laws, np.concatenate(x0), t)
+    laws = [Deployment(t).controller([fit.policies[k] for fit in fits], task.problem) for k in going]
+    loops = simulate(task.problem, Parallel(laws, counts), np.concatenate(x0), t)
     near = np.all(np.abs(loops.x[:, -1]) <= task.problem.divergence_limit, axis=1)  # NaN is not
     ends = np.cumsum(counts)
     return [
@@ -121,9 +120,3 @@ def _in_place(new: Trained, places: list[int], before: Trained) -> Trained:
     params = {name: filled(value, new.params[name]) for name, value in before.params.items()}
     buffers = {name: filled(value, new.buffers[name]) for name, value in before.buffers.items()}
     return replace(before, params=params, buffers=buffers, history=History(**history))
-
-
-def _law(fits: list[Trained], k: int, end: int, lqr: LqrExpert | None) -> Staged:
-    """Pupil k's policies up to the time ``end``, and LQR from there on where it takes over."""
-    policies = [partial(act, fit.policies[k]) for fit in fits[:end]]
-    return Staged(policies if lqr is None else [*policies, lqr])
