@@ -162,16 +162,18 @@ def test_loops_of_a_bad_learner_are_kept_and_their_unusable_labels_counted():
 
 
 def test_dart_adds_noise_with_the_moments_of_the_learners_error(task):
-    (data,) = Dart(SMALL, rounds=2).learn(task, [Pupil(0, 8)]).rollouts
+    (data,) = Dart(SMALL, rounds=2, most=9).learn(task, [Pupil(0, 8)]).rollouts
     np.testing.assert_array_equal(data.u[:4], data.labels.u[:4])
     first = SMALL.learn(task, [Pupil(0, 4)])
-    S = error_moment(Dart(SMALL), task, first.last, 0, data[:4])
+    S = error_moment(Dart(SMALL, most=9), task, first.last, 0, data[:4])
     error = along(first, data[3:4])[0] - data.u[3:4]  # the episode held out
     assert S[0, 0] == pytest.approx(np.mean(error**2), rel=1e-9)
     noise = (data.u - data.labels.u)[4:]
     np.testing.assert_allclose(noise, normal_noise(task, 0, np.arange(4, 8), S), rtol=1e-6, atol=1e-9)
-    wished = error_moment(Dart(SMALL, alpha=0.4), task, first.last, 0, data[:4])
+    wished = error_moment(Dart(SMALL, alpha=0.4, most=9), task, first.last, 0, data[:4])
     assert np.trace(wished) == pytest.approx(0.4 / T)
+    capped = error_moment(Dart(SMALL, alpha=1e6, most=0.2), task, first.last, 0, data[:4])
+    assert np.sqrt(capped[0, 0]) == pytest.approx(0.2)  # |u| <= 1
     many = normal_noise(task, 0, np.arange(2000), S)
     assert many.var() == pytest.approx(S[0, 0], rel=0.05)
 
@@ -291,6 +293,7 @@ def test_wrong_options_are_refused(task):
         (lambda: NoiseInjection(share=2), r"share must lie in \[0, 1\]"),
         (lambda: Cmile(step=0), r"step must lie in \(0, 1\]"),
         (lambda: Dart(alpha=-1), "alpha must not be negative"),
+        (lambda: Dart(most=0), "most must be positive, got 0"),
         (lambda: Forward(replace(SMALL, policy=Mlp(chunk=2))), "got history = 1 and chunk = 2"),
         (lambda: replace(SMALL, jacobian=1.0, policy=Mlp(history=2)), "need a policy without history"),
         (lambda: replace(SMALL, jacobian=1.0, loss="curvature"), "loss and metric without curvature"),

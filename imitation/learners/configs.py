@@ -204,9 +204,14 @@ class Dart:
     """Rounds, the first without noise; episodes divide evenly among them."""
     alpha: float | None = None
     """Expected squared error that the noise of an episode stands for; None: that of the policy so far."""
+    most: float = 0.25
+    """Largest deviation of the noise, in parts of the half-widths of U: a policy that has hardly learned
+    would ask for noise that no episode survives."""
 
     def __post_init__(self) -> None:
         _require_rounds(self.rounds)
+        if not self.most > 0:
+            raise ValueError(f"most must be positive, got {self.most}")
         if self.alpha is not None and not self.alpha >= 0:
             raise ValueError(f"alpha must not be negative, got {self.alpha}")
 

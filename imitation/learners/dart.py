@@ -26,7 +26,8 @@ def dart(
     """Rounds: the expert acts with noise N(0, S_r), its labels are clean; a policy of all episodes so far.
 
     ``S_0 = 0``. S is the second moment of the learner's error over the episodes held out (over all, where
-    none are), scaled to the trace ``alpha / T`` where the config has an alpha. The last policy is deployed.
+    none are), scaled to the trace ``alpha / T`` where the config has an alpha, and down where a deviation
+    exceeds ``most`` half-widths of U. The last policy is deployed.
     """
     plans = [round_sizes(pupil, config.rounds) for pupil in pupils]
     noises = [np.zeros((task.problem.m, task.problem.m)) for _ in pupils]
@@ -64,9 +65,11 @@ def error_moment(config: Dart, task: Task, trained: Trained, k: int, rollouts: R
     windows = np.broadcast_to(data.x, (trained.members, *data.x.shape))
     error = (trained.act(windows)[k] - data.u)[:, : task.problem.m]
     S = error.T @ error / len(error)
-    if config.alpha is None or not np.trace(S):
-        return S
-    return config.alpha / (task.steps * np.trace(S)) * S
+    if config.alpha is not None and np.trace(S):
+        S = config.alpha / (task.steps * np.trace(S)) * S
+    low, high = task.problem.U.bounds
+    widest = float((np.sqrt(np.diag(S)) / ((high - low) / 2)).max())
+    return S if widest <= config.most else (config.most / widest) ** 2 * S
 
 
 def normal_noise(task: Task, rep: int, episodes: np.ndarray, S: Array) -> Array:
