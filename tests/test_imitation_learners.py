@@ -165,14 +165,14 @@ def test_dart_adds_noise_with_the_moments_of_the_learners_error(task):
     (data,) = Dart(SMALL, rounds=2, most=9).learn(task, [Pupil(0, 8)]).rollouts
     np.testing.assert_array_equal(data.u[:4], data.labels.u[:4])
     first = SMALL.learn(task, [Pupil(0, 4)])
-    S = error_moment(Dart(SMALL, most=9), task, first.last, 0, data[:4])
+    S = error_moment(Dart(SMALL, most=9), task, first.last.policy(0), data[:4])
     error = along(first, data[3:4])[0] - data.u[3:4]  # the episode held out
     assert S[0, 0] == pytest.approx(np.mean(error**2), rel=1e-9)
     noise = (data.u - data.labels.u)[4:]
     np.testing.assert_allclose(noise, normal_noise(task, 0, np.arange(4, 8), S), rtol=1e-6, atol=1e-9)
-    wished = error_moment(Dart(SMALL, alpha=0.4, most=9), task, first.last, 0, data[:4])
+    wished = error_moment(Dart(SMALL, alpha=0.4, most=9), task, first.last.policy(0), data[:4])
     assert np.trace(wished) == pytest.approx(0.4 / T)
-    capped = error_moment(Dart(SMALL, alpha=1e6, most=0.2), task, first.last, 0, data[:4])
+    capped = error_moment(Dart(SMALL, alpha=1e6, most=0.2), task, first.last.policy(0), data[:4])
     assert np.sqrt(capped[0, 0]) == pytest.approx(0.2)  # |u| <= 1
     many = normal_noise(task, 0, np.arange(2000), S)
     assert many.var() == pytest.approx(S[0, 0], rel=0.05)
@@ -206,6 +206,17 @@ def test_forward_switch_hands_over_to_lqr_inside_its_level_set():
         assert (np.einsum("bi,ij,bj->b", last, lqr.P, last) > lqr.level).any()
     loops = unfold(evaluate(problem, learned, np.array([[2.0, 0.5]]), 30), 2)
     assert all(np.abs(loop.x[0, -1]).max() < 1e-3 for loop in loops)
+
+
+def test_forward_training_needs_labels_to_begin_with(task):
+    class Mute:
+        problem = task.problem
+
+        def __call__(self, x):
+            return Control(np.full((len(x), 1), np.nan), np.full(len(x), -1, np.int8))
+
+    with pytest.raises(ValueError, match="no usable label in any initial state of 2 of 2 pupils"):
+        Forward(SMALL).learn(replace(task, expert=Mute()), PUPILS)
 
 
 def test_a_conservative_mixture_begins_at_the_expert_and_forgets_it(task):

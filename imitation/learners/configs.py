@@ -2,20 +2,53 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from imitation.optim.configs import AdamW, AnyOptimizer
 from imitation.optim.schedules import SCHEDULES, Schedule
 from imitation.policies.configs import Mlp, PolicyConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from imitation.learned import Learned
     from imitation.task import Pupil, Task
     from imitation.train import Observer, Progress
 
+    Teach = Callable[[Any, Task, Sequence[Pupil], Progress | None, Observer | None], Learned]
+
+
+class Teachable:
+    """Gives a config its ``learn``."""
+
+    def teacher(self) -> "Teach":
+        """The function behind ``learn``: one file of ``imitation.learners``."""
+        raise NotImplementedError
+
+    def learn(
+        self,
+        task: "Task",
+        pupils: "Sequence[Pupil]",
+        progress: "Progress | None" = None,
+        observe: "Observer | None" = None,
+    ) -> "Learned":
+        """Teach the pupils, all at once.
+
+        Args:
+            task: the expert, the system, and the length of an episode.
+            pupils: one controller each; their repetitions name the seeds.
+            progress: called with gradient steps done and to do.
+            observe: asked about the policies as they are, along the training of those that are deployed by
+                themselves.
+
+        Raises:
+            ValueError: where the expert cannot demonstrate, or the options do not fit.
+        """
+        return self.teacher()(self, task, pupils, progress, observe)
+
 
 @dataclass(frozen=True)
-class BehaviourCloning:
+class BehaviourCloning(Teachable):
     """Regress the expert's action on the states of its demonstrations.
 
     Targets are the actions in their own units, not scaled. The budget is a fixed number of gradient
@@ -90,27 +123,10 @@ class BehaviourCloning:
         """How a policy is fitted: every learner has one."""
         return self
 
-    def learn(
-        self,
-        task: "Task",
-        pupils: "Sequence[Pupil]",
-        progress: "Progress | None" = None,
-        observe: "Observer | None" = None,
-    ) -> "Learned":
-        """Teach the pupils, all at once.
-
-        Args:
-            task: the expert, the system, and the length of an episode.
-            pupils: one controller each; their repetitions name the seeds.
-            progress: called with gradient steps done and to do.
-            observe: asked about the policies as they are, along the training of those that are deployed.
-
-        Raises:
-            ValueError: where the expert cannot demonstrate, or the options do not fit.
-        """
+    def teacher(self) -> "Teach":
         from imitation.learners.cloning import clone
 
-        return clone(self, task, pupils, progress, observe)
+        return clone
 
     @property
     def uses_curvature(self) -> bool:
@@ -119,7 +135,7 @@ class BehaviourCloning:
 
 
 @dataclass(frozen=True)
-class NoiseInjection:
+class NoiseInjection(Teachable):
     """Clone episodes of which a share has noise on the expert's inputs (arXiv 2507.09061)."""
 
     base: BehaviourCloning = field(default_factory=BehaviourCloning)
@@ -138,21 +154,14 @@ class NoiseInjection:
         if self.labels not in ("clean", "noisy"):
             raise ValueError(f"labels must be clean or noisy, got {self.labels!r}")
 
-    def learn(
-        self,
-        task: "Task",
-        pupils: "Sequence[Pupil]",
-        progress: "Progress | None" = None,
-        observe: "Observer | None" = None,
-    ) -> "Learned":
-        """Teach the pupils, as ``BehaviourCloning.learn``."""
+    def teacher(self) -> "Teach":
         from imitation.learners.cloning import clone_with_noise
 
-        return clone_with_noise(self, task, pupils, progress, observe)
+        return clone_with_noise
 
 
 @dataclass(frozen=True)
-class Dagger:
+class Dagger(Teachable):
     """Label the states that the learner meets, in rounds (Ross, Gordon, Bagnell 2011)."""
 
     base: BehaviourCloning = field(default_factory=BehaviourCloning)
@@ -181,21 +190,14 @@ class Dagger:
             case "linear":
                 return 1 - r / self.rounds
 
-    def learn(
-        self,
-        task: "Task",
-        pupils: "Sequence[Pupil]",
-        progress: "Progress | None" = None,
-        observe: "Observer | None" = None,
-    ) -> "Learned":
-        """Teach the pupils, as ``BehaviourCloning.learn``."""
+    def teacher(self) -> "Teach":
         from imitation.learners.dagger import dagger
 
-        return dagger(self, task, pupils, progress, observe)
+        return dagger
 
 
 @dataclass(frozen=True)
-class Dart:
+class Dart(Teachable):
     """Clone the expert acting with noise like the learner's errors, in rounds (Laskey et al. 2017)."""
 
     base: BehaviourCloning = field(default_factory=BehaviourCloning)
@@ -215,21 +217,14 @@ class Dart:
         if self.alpha is not None and not self.alpha >= 0:
             raise ValueError(f"alpha must not be negative, got {self.alpha}")
 
-    def learn(
-        self,
-        task: "Task",
-        pupils: "Sequence[Pupil]",
-        progress: "Progress | None" = None,
-        observe: "Observer | None" = None,
-    ) -> "Learned":
-        """Teach the pupils, as ``BehaviourCloning.learn``."""
+    def teacher(self) -> "Teach":
         from imitation.learners.dart import dart
 
-        return dart(self, task, pupils, progress, observe)
+        return dart
 
 
 @dataclass(frozen=True)
-class Forward:
+class Forward(Teachable):
     """A policy for each time, fitted at the states that those before it reach (arXiv 2210.09206)."""
 
     base: BehaviourCloning = field(default_factory=BehaviourCloning)
@@ -245,21 +240,14 @@ class Forward:
                 f"and chunk = {policy.chunk}"
             )
 
-    def learn(
-        self,
-        task: "Task",
-        pupils: "Sequence[Pupil]",
-        progress: "Progress | None" = None,
-        observe: "Observer | None" = None,
-    ) -> "Learned":
-        """Teach the pupils, as ``BehaviourCloning.learn``; ``observe`` is never asked."""
+    def teacher(self) -> "Teach":
         from imitation.learners.forward import forward_training
 
-        return forward_training(self, task, pupils, progress, observe)
+        return forward_training
 
 
 @dataclass(frozen=True)
-class Cmile:
+class Cmile(Teachable):
     """Move from the expert to the learner in small steps (Tu, Robey, Zhang, Matni, arXiv 2102.09161)."""
 
     base: BehaviourCloning = field(default_factory=BehaviourCloning)
@@ -276,17 +264,10 @@ class Cmile:
         if not 0 < self.step <= 1:
             raise ValueError(f"step must lie in (0, 1], got {self.step}")
 
-    def learn(
-        self,
-        task: "Task",
-        pupils: "Sequence[Pupil]",
-        progress: "Progress | None" = None,
-        observe: "Observer | None" = None,
-    ) -> "Learned":
-        """Teach the pupils, as ``BehaviourCloning.learn``; ``observe`` is never asked."""
+    def teacher(self) -> "Teach":
         from imitation.learners.cmile import cmile
 
-        return cmile(self, task, pupils, progress, observe)
+        return cmile
 
 
 LearnerConfig = BehaviourCloning | NoiseInjection | Dagger | Dart | Forward | Cmile

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from torch import nn
 
 from imitation.learned import Account, Learned
 from imitation.learners.configs import Dart
@@ -10,7 +11,7 @@ from imitation.learners.rounds import part_of, round_sizes
 from imitation.samples import split
 from imitation.task import Pupil, Task
 from imitation.train import Member, Observer, Progress, train
-from imitation.trained import Trained
+from imitation.trained import act
 from mpc.arrays import Array
 from mpc.controllers import Noisy
 from mpc.rollouts import Rollouts
@@ -31,8 +32,9 @@ def dart(
     """
     plans = [round_sizes(pupil, config.rounds) for pupil in pupils]
     noises = [np.zeros((task.problem.m, task.problem.m)) for _ in pupils]
-    sets: list[Rollouts] = []
+    parts: list[list[Rollouts]] = [[] for _ in pupils]
     accounts, tried = [Account() for _ in pupils], [0] * len(pupils)
+    sets: list[Rollouts] = []
     trained = None
     for r in range(config.rounds):
         for k, (pupil, plan) in enumerate(zip(pupils, plans, strict=True)):
@@ -41,29 +43,28 @@ def dart(
                 return Noisy(task.expert, normal_noise(task, rep, episodes, S))
 
             found = task.demonstrate(pupil.rep, plan[r], tried[k], law)
-            accounts[k], tried[k] = (
-                accounts[k] + Account.of_demonstrations(found),
-                tried[k] + found.attempts,
-            )
-            sets[k:] = [Rollouts.concatenate([*sets[k : k + 1], found.rollouts]), *sets[k + 1 :]]
+            parts[k].append(found.rollouts)
+            accounts[k] += Account.of_demonstrations(found)
+            tried[k] += found.attempts
+        sets = [Rollouts.concatenate(mine) for mine in parts]
         members = [Member(data, pupil.rep) for data, pupil in zip(sets, pupils, strict=True)]
-        last = r == config.rounds - 1
+        seen = observe if r == config.rounds - 1 else None
         told = part_of(progress, r, config.rounds)
-        trained = train(
-            task.problem, config.base, members, told, observe if last else None, expert=task.expert
-        )
-        noises = [error_moment(config, task, trained, k, data) for k, data in enumerate(sets)]
+        trained = train(task.problem, config.base, members, told, seen, expert=task.expert)
+        noises = [
+            error_moment(config, task, policy, data)
+            for policy, data in zip(trained.policies, sets, strict=True)
+        ]
     assert trained is not None
     return Learned.policies(trained, accounts, sets)
 
 
-def error_moment(config: Dart, task: Task, trained: Trained, k: int, rollouts: Rollouts) -> Array:
-    """``mean (pi - pi*)(pi - pi*)'`` of member k over what was held out ``(m, m)``, scaled as asked."""
-    policy = config.base.policy
-    training, held = split(rollouts, config.base.validation, policy.history, policy.chunk)
+def error_moment(config: Dart, task: Task, policy: nn.Module, rollouts: Rollouts) -> Array:
+    """``mean (pi - pi*)(pi - pi*)'`` of a policy over what was held out ``(m, m)``, scaled as asked."""
+    shape = config.base.policy
+    training, held = split(rollouts, config.base.validation, shape.history, shape.chunk)
     data = held if len(held) else training
-    windows = np.broadcast_to(data.x, (trained.members, *data.x.shape))
-    error = (trained.act(windows)[k] - data.u)[:, : task.problem.m]
+    error = (act(policy, data.x) - data.u)[:, : task.problem.m]
     S = error.T @ error / len(error)
     if config.alpha is not None and np.trace(S):
         S = config.alpha / (task.steps * np.trace(S)) * S

@@ -89,6 +89,12 @@ def _fit(
 ) -> Trained:
     """Policies of one time for all pupils; that of the time before where nothing usable was asked."""
     usable = {k: one[_usable(one)] for k, one in asked.items() if _usable(one).any()}
+    if not fits and len(usable) < len(pupils):
+        missing = len(pupils) - len(usable)
+        raise ValueError(
+            f"the expert has no usable label in any initial state of {missing} of {len(pupils)} pupils; draw "
+            f"them from a smaller set (problem.initial), or give each more demonstrations"
+        )
     members = [Member(one, pupils[k].rep) for k, one in usable.items()]
     if not members:
         return fits[-1]

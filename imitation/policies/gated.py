@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from imitation.policies.configs import GatedMlp
 from imitation.policies.contract import Tensors
-from imitation.policies.layers import ACTIVATIONS, affine, layer_norm
+from imitation.policies.layers import ACTIVATIONS, affine, layer_norm, named
 from imitation.policies.network import linear
 
 
@@ -30,10 +30,8 @@ class GatedBody(nn.Module):
 
     def run(self, tensors: Tensors, h: Tensor) -> Tensor:
         for i in range(len(self.layers)):
-            h = affine(h, tensors[f"body.layers.{i}.weight"], tensors[f"body.layers.{i}.bias"])
+            h = affine(h, *named(tensors, f"layers.{i}"))
             if i < len(self.layers) - 1:
                 gate, value = h.chunk(2, dim=-1)
-                h = ACTIVATIONS[self.config.gate](gate) * value
-                name = f"body.norms.{i}"
-                h = layer_norm(h, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+                h = layer_norm(ACTIVATIONS[self.config.gate](gate) * value, *named(tensors, f"norms.{i}"))
         return h

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from imitation.policies.configs import Mlp
 from imitation.policies.contract import Tensors
-from imitation.policies.layers import ACTIVATIONS, affine, layer_norm
+from imitation.policies.layers import ACTIVATIONS, affine, layer_norm, named
 from imitation.policies.network import linear
 
 
@@ -27,9 +27,8 @@ class MlpBody(nn.Module):
     def run(self, tensors: Tensors, h: Tensor) -> Tensor:
         for i in range(len(self.layers)):
             if i and self.norms:
-                name = f"body.norms.{i - 1}"
-                h = layer_norm(h, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+                h = layer_norm(h, *named(tensors, f"norms.{i - 1}"))
             if i:
                 h = ACTIVATIONS[self.config.activation](h)
-            h = affine(h, tensors[f"body.layers.{i}.weight"], tensors[f"body.layers.{i}.bias"])
+            h = affine(h, *named(tensors, f"layers.{i}"))
         return h

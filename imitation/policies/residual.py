@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from imitation.policies.configs import ResidualMlp
 from imitation.policies.contract import Tensors
-from imitation.policies.layers import ACTIVATIONS, affine, layer_norm
+from imitation.policies.layers import ACTIVATIONS, affine, layer_norm, named
 from imitation.policies.network import linear
 
 
@@ -27,11 +27,8 @@ class ResidualBody(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width, dtype=torch.float64) for _ in range(blocks + 1))
 
     def run(self, tensors: Tensors, h: Tensor) -> Tensor:
-        def named(layer: str) -> tuple[Tensor, Tensor]:
-            return tensors[f"body.{layer}.weight"], tensors[f"body.{layer}.bias"]
-
-        h = affine(h, *named("first"))
+        h = affine(h, *named(tensors, "first"))
         for i in range(self.config.blocks):
-            inner = affine(layer_norm(h, *named(f"norms.{i}")), *named(f"up.{i}"))
-            h = h + affine(ACTIVATIONS[self.config.activation](inner), *named(f"down.{i}"))
-        return affine(layer_norm(h, *named(f"norms.{self.config.blocks}")), *named("last"))
+            inner = affine(layer_norm(h, *named(tensors, f"norms.{i}")), *named(tensors, f"up.{i}"))
+            h = h + affine(ACTIVATIONS[self.config.activation](inner), *named(tensors, f"down.{i}"))
+        return affine(layer_norm(h, *named(tensors, f"norms.{self.config.blocks}")), *named(tensors, "last"))

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from imitation.policies.configs import StateSpace
 from imitation.policies.contract import Tensors
-from imitation.policies.layers import layer_norm
+from imitation.policies.layers import affine, layer_norm, named
 from imitation.policies.network import linear
 
 _SLOWEST, _FASTEST = 0.99, 0.5
@@ -51,20 +51,14 @@ class StateSpaceBody(nn.Module):
     def sequence(self, tensors: Tensors, h: Tensor) -> Tensor:
         """What each position would do that saw no more than those before it ``(B, L, l m)``."""
 
-        def affine(x: Tensor, layer: str) -> Tensor:
-            return F.linear(x, tensors[f"body.{layer}.weight"], tensors[f"body.{layer}.bias"])
-
-        def normed(x: Tensor, place: int) -> Tensor:
-            name = f"body.norms.{place}"
-            return layer_norm(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
-
-        x = affine(h.reshape(len(h), self.config.history, -1), "first")
+        x = affine(h.reshape(len(h), self.config.history, -1), *named(tensors, "first"))
         for i in range(self.config.blocks):
-            u = normed(x, i)
-            z = self._states(tensors["body.nu"][i], tensors["body.theta"][i], affine(u, f"enter.{i}"))
-            y = affine(z, f"leave.{i}") + tensors["body.skip"][i] * u
-            x = x + affine(F.gelu(y), f"mix.{i}")
-        return affine(normed(x, self.config.blocks), "last")
+            u = layer_norm(x, *named(tensors, f"norms.{i}"))
+            entering = affine(u, *named(tensors, f"enter.{i}"))
+            z = self._states(tensors["body.nu"][i], tensors["body.theta"][i], entering)
+            y = affine(z, *named(tensors, f"leave.{i}")) + tensors["body.skip"][i] * u
+            x = x + affine(F.gelu(y), *named(tensors, f"mix.{i}"))
+        return affine(layer_norm(x, *named(tensors, f"norms.{self.config.blocks}")), *named(tensors, "last"))
 
     def _states(self, nu: Tensor, theta: Tensor, entering: Tensor) -> Tensor:
         """Real and imaginary parts of z ``(B, L, 2 S)``, from those of ``B u``."""

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from imitation.policies.configs import Transformer
 from imitation.policies.contract import Tensors
-from imitation.policies.layers import layer_norm
+from imitation.policies.layers import affine, layer_norm, named
 from imitation.policies.network import linear
 
 
@@ -42,19 +42,15 @@ class TransformerBody(nn.Module):
     def sequence(self, tensors: Tensors, h: Tensor) -> Tensor:
         """What each position would do that saw no more than those before it ``(B, L, l m)``."""
 
-        def affine(x: Tensor, layer: str) -> Tensor:
-            return F.linear(x, tensors[f"body.{layer}.weight"], tensors[f"body.{layer}.bias"])
-
-        def normed(x: Tensor, place: int) -> Tensor:
-            name = f"body.norms.{place}"
-            return layer_norm(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
-
-        L = self.config.history
-        x = affine(h.reshape(len(h), L, -1), "first") + tensors["body.positions"]
-        for i in range(self.config.blocks):
-            x = x + affine(self._attention(affine(normed(x, 2 * i), f"attend.{i}")), f"mix.{i}")
-            x = x + affine(F.gelu(affine(normed(x, 2 * i + 1), f"up.{i}")), f"down.{i}")
-        return affine(normed(x, 2 * self.config.blocks), "last")
+        L, blocks = self.config.history, self.config.blocks
+        x = affine(h.reshape(len(h), L, -1), *named(tensors, "first")) + tensors["body.positions"]
+        for i in range(blocks):
+            before = layer_norm(x, *named(tensors, f"norms.{2 * i}"))
+            attended = self._attention(affine(before, *named(tensors, f"attend.{i}")))
+            x = x + affine(attended, *named(tensors, f"mix.{i}"))
+            before = layer_norm(x, *named(tensors, f"norms.{2 * i + 1}"))
+            x = x + affine(F.gelu(affine(before, *named(tensors, f"up.{i}"))), *named(tensors, f"down.{i}"))
+        return affine(layer_norm(x, *named(tensors, f"norms.{2 * blocks}")), *named(tensors, "last"))
 
     def _attention(self, qkv: Tensor) -> Tensor:
         """``(B, L, 3 w)`` to ``(B, L, w)``, head by head."""
