@@ -81,7 +81,7 @@ def _loaded(path: str | Path) -> tuple[list[nn.Module], PolicyConfig, Deployment
         problem = ControlProblem.from_record(json.loads(content["problem_record"]))
         policies = []
         for tensors in content["fits"]:
-            module = config.build(content["n"], content["m"]).to(getattr(torch, content["dtype"]))
+            module = config.build(content["n"], content["m"], problem.U).to(getattr(torch, content["dtype"]))
             module.load_state_dict(tensors)
             policies.append(module.eval())
     except (KeyError, RuntimeError, ValueError) as error:

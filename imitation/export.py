@@ -105,6 +105,11 @@ def _layers(policy: "PolicyNetwork") -> Any:
             f"policy must be an Mlp without norm layers to be exported, got {config}; train one, or use "
             f"torch.export on the module"
         )
+    if config.clip and policy.U is not None and not policy.U.is_box:
+        raise ValueError(
+            "policy projects onto a U that is no box, by a quadratic program that is not exported; train one "
+            "with clip=False, and project in the program that calls it"
+        )
     return policy.body.layers  # type: ignore[attr-defined]
 
 

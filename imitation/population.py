@@ -10,6 +10,7 @@ from torch.func import functional_call, vmap
 from imitation.policies.configs import PolicyConfig
 from imitation.policies.contract import Tensors
 from mpc.arrays import Array
+from mpc.polytope import Polytope
 from mpc.seeds import integer_seed
 
 Forward = Callable[[Tensors, Tensor], Tensor]
@@ -23,10 +24,10 @@ def initial(
     x: Array,
     rep: int,
     dtype: torch.dtype,
-    bounds: tuple[Array, Array] | None = None,
+    U: Polytope | None = None,
 ) -> nn.Module:
     """A policy to begin with, drawn from ``('weights', architecture, rep)``, fitted to ``x (S, n)``."""
-    policy = config.build(n, m, bounds)
+    policy = config.build(n, m, U)
     policy.draw(torch.Generator().manual_seed(integer_seed("weights", config.architecture, rep)))
     policy.fit_inputs(torch.from_numpy(x))
     return policy.to(dtype)

@@ -131,7 +131,7 @@ def _prepare(
     if learner.uses_curvature:
         training, validation = with_capped_curvature(training, validation, learner.curvature_cap)
     dtype = getattr(torch, learner.dtype)
-    policy = initial(learner.policy, problem.n, problem.m, training.x, member.rep, dtype, problem.U.bounds)
+    policy = initial(learner.policy, problem.n, problem.m, training.x, member.rep, dtype, problem.U)
     steps = learner.steps
     if learner.epochs is not None:
         steps = ceil(learner.epochs * len(training) / learner.batch)

@@ -84,7 +84,7 @@ class Trained:
         """
         if not 0 <= k < self.members:
             raise ValueError(f"k must name one of {self.members} members, 0 to {self.members - 1}, got {k}")
-        module = self.config.policy.build(self.n, self.m).to(_dtype(self.params))
+        module = self.config.policy.build(self.n, self.m, self.problem.U).to(_dtype(self.params))
         module.load_state_dict({name: value[k] for name, value in (self.params | self.buffers).items()})
         return module.eval()
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from imitation.export import to_c, to_onnx
-from imitation.policies.configs import Mlp
+from imitation.policies.configs import GatedMlp, Mlp
+from mpc.polytope import Polytope
 
 CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 CONFIGS = [
@@ -25,7 +26,7 @@ def states(count, dtype):
 
 
 def drawn(config, dtype=torch.float32):
-    policy = config.build(3, 2, (np.array([-0.1, -0.2]), np.array([0.1, 0.3])))
+    policy = config.build(3, 2, Polytope.box([-0.1, -0.2], [0.1, 0.3]))
     policy.draw(torch.Generator().manual_seed(0))
     policy.fit_inputs(
         3 + 2 * torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -50,6 +51,18 @@ def test_onnx_has_the_same_actions(config, dtype):
         low, high = np.float32([-0.1, -0.2]), np.float32([0.1, 0.3])
         assert ((low <= u) & (u <= high)).all()
         assert (u == high).any()
+
+
+def test_what_is_not_exported_is_refused():
+    triangle = Polytope([[1, 0], [0, 1], [-1, -1]], [1, 1, 1])
+    for policy, message in [
+        (Mlp(clip=True).build(3, 2, triangle), "projects onto a U that is no box"),
+        (GatedMlp().build(3, 2), "must be an Mlp without norm layers to be exported"),
+        (Mlp(norm="layer").build(3, 2), "must be an Mlp without norm layers to be exported"),
+    ]:
+        for export in (to_c, to_onnx):
+            with pytest.raises(ValueError, match=message):
+                export(policy)
 
 
 @pytest.mark.skipif(CC is None, reason="no C compiler (cc, gcc or clang) is installed")

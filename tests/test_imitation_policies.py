@@ -18,6 +18,7 @@ from imitation.policies import GatedMlp, Mlp, PolicyConfig, ResidualMlp, StateSp
 from imitation.train import Member, train
 from imitation.trained import policy_controller
 from mpc.closed_loop import simulate
+from mpc.polytope import Polytope
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -32,10 +33,11 @@ POLICIES = [
     StateSpace(width=8, blocks=1, states=4, history=4, chunk=2),
 ]
 BOUNDS = np.array([-2e-3, -1e-3]), np.array([3e-3, 4e-3])
+BOX = Polytope.box(*BOUNDS)
 
 
-def drawn(config, seed=0, n=3, m=2):
-    module = config.build(n, m, BOUNDS)
+def drawn(config, seed=0, n=3, m=2, U=BOX):
+    module = config.build(n, m, U)
     g = torch.Generator().manual_seed(seed)
     module.draw(g)
     module.fit_inputs(torch.randn(40, config.history * n, generator=g, dtype=torch.float64) * (seed + 1))
@@ -58,6 +60,23 @@ def test_shapes_draws_and_bounds(config):
     assert ((raw < low) | (raw > high)).any()
     expected = torch.clamp(raw, low, high) if config.clip else raw
     assert torch.equal(module.eval()(x), expected)
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_an_action_is_projected_onto_a_polytope_that_is_no_box(chunk):
+    config = Mlp(width=8, chunk=chunk, clip=True)
+    x = states(config, 40)
+    raw = drawn(config).train()(x).detach().numpy().reshape(-1, 2)
+    ends = *np.quantile(raw, 0.7, axis=0), -np.quantile(raw.sum(axis=1), 0.2)
+    triangle = Polytope([[1, 0], [0, 1], [-1, -1]], ends)
+    got = drawn(config, U=triangle).eval()(x).numpy().reshape(-1, 2)
+    assert triangle.contains(got, 1e-12).all()
+    inside = triangle.contains(raw)
+    np.testing.assert_array_equal(got[inside], raw[inside])
+    assert 0 < inside.sum() < len(raw)
+    for point, near in zip(raw[~inside], got[~inside], strict=True):  # no corner of U lies beyond it
+        corners = triangle.vertices()
+        assert ((corners - near) @ (point - near) <= 1e-12).all()
 
 
 @pytest.mark.parametrize("config", POLICIES, ids=repr)

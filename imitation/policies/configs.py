@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from imitation.policies.network import PolicyNetwork
-    from mpc.arrays import Array
+    from mpc.polytope import Polytope
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Mlp:
     normalise: bool = True
     """Centre and scale each state to the mean and deviation of the training observations."""
     clip: bool = False
-    """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
     norm: Literal["none", "layer"] = "none"
     """Layer norm before each non-linearity."""
     history: int = 1
@@ -43,15 +43,15 @@ class Mlp:
         """
         return f"mlp-{self.width}x{self.depth}"
 
-    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
+    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
         """The network for ``n`` states and ``m`` inputs; its weights are yet to be drawn or loaded.
 
-        ``bounds``: lower and upper bounds of the inputs, ``problem.U.bounds``; None for no bounds.
+        ``U``: the polytope of the inputs, ``problem.U``; None for no bounds.
         """
         from imitation.policies.mlp import MlpBody
         from imitation.policies.network import PolicyNetwork
 
-        return PolicyNetwork(self, MlpBody(self, self.history * n, self.chunk * m), n, m, bounds)
+        return PolicyNetwork(self, MlpBody(self, self.history * n, self.chunk * m), n, m, U)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class GatedMlp:
     normalise: bool = True
     """Centre and scale each state to the mean and deviation of the training observations."""
     clip: bool = False
-    """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
     history: int = 1
     """Number of past states it sees, the present one included."""
     chunk: int = 1
@@ -81,12 +81,12 @@ class GatedMlp:
         """What the seed of the initial weights depends on."""
         return f"gated-{self.width}x{self.depth}"
 
-    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
+    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
         """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
         from imitation.policies.gated import GatedBody
         from imitation.policies.network import PolicyNetwork
 
-        return PolicyNetwork(self, GatedBody(self, self.history * n, self.chunk * m), n, m, bounds)
+        return PolicyNetwork(self, GatedBody(self, self.history * n, self.chunk * m), n, m, U)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class ResidualMlp:
     normalise: bool = True
     """Centre and scale each state to the mean and deviation of the training observations."""
     clip: bool = False
-    """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
     history: int = 1
     """Number of past states it sees, the present one included."""
     chunk: int = 1
@@ -116,12 +116,12 @@ class ResidualMlp:
         """What the seed of the initial weights depends on."""
         return f"residual-{self.width}x{self.blocks}"
 
-    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
+    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
         """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
         from imitation.policies.network import PolicyNetwork
         from imitation.policies.residual import ResidualBody
 
-        return PolicyNetwork(self, ResidualBody(self, self.history * n, self.chunk * m), n, m, bounds)
+        return PolicyNetwork(self, ResidualBody(self, self.history * n, self.chunk * m), n, m, U)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Transformer:
     normalise: bool = True
     """Centre and scale each state to the mean and deviation of the training observations."""
     clip: bool = False
-    """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
     history: int = 8
     """Number of past states it sees, the present one included."""
     chunk: int = 1
@@ -155,12 +155,12 @@ class Transformer:
         """What the seed of the initial weights depends on."""
         return f"transformer-{self.width}x{self.blocks}"
 
-    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
+    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
         """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
         from imitation.policies.network import PolicyNetwork
         from imitation.policies.transformer import TransformerBody
 
-        return PolicyNetwork(self, TransformerBody(self, self.history * n, self.chunk * m), n, m, bounds)
+        return PolicyNetwork(self, TransformerBody(self, self.history * n, self.chunk * m), n, m, U)
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class StateSpace:
     normalise: bool = True
     """Centre and scale each state to the mean and deviation of the training observations."""
     clip: bool = False
-    """Clip the deployed action onto the bounding box of U (training is never clipped)."""
+    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
     history: int = 8
     """Number of past states it sees, the present one included."""
     chunk: int = 1
@@ -190,12 +190,12 @@ class StateSpace:
         """What the seed of the initial weights depends on."""
         return f"state-space-{self.width}x{self.blocks}"
 
-    def build(self, n: int, m: int, bounds: "tuple[Array, Array] | None" = None) -> "PolicyNetwork":
+    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
         """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
         from imitation.policies.network import PolicyNetwork
         from imitation.policies.state_space import StateSpaceBody
 
-        return PolicyNetwork(self, StateSpaceBody(self, self.history * n, self.chunk * m), n, m, bounds)
+        return PolicyNetwork(self, StateSpaceBody(self, self.history * n, self.chunk * m), n, m, U)
 
 
 PolicyConfig = Mlp | GatedMlp | ResidualMlp | Transformer | StateSpace

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from imitation.policies.contract import Body, DrawsMore, Tensors
-from mpc.arrays import Array
+from mpc.lqr import project
+from mpc.polytope import Polytope
 
 
 class PolicyNetwork(nn.Module):
@@ -16,8 +17,9 @@ class PolicyNetwork(nn.Module):
 
     ``shift`` and ``scale`` (L n,) are the normalisation, 0 and 1 where it is off; ``low`` and ``high``
     (l m,) are the bounding box of U, once for each input ahead. All four are buffers and travel with the
-    checkpoint. In ``eval()`` mode and with ``config.clip`` the action is clipped to [low, high]. Actions are
-    not scaled.
+    checkpoint. In ``eval()`` mode and with ``config.clip`` each input is projected onto U: clipped to
+    [low, high] where U is a box, else by a quadratic program in float64, which has no gradient here. Actions
+    are not scaled.
     """
 
     shift: Tensor
@@ -25,11 +27,12 @@ class PolicyNetwork(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, config: Any, body: Body, n: int, m: int, bounds: tuple[Array, Array] | None) -> None:
+    def __init__(self, config: Any, body: Body, n: int, m: int, U: Polytope | None) -> None:
         super().__init__()
-        low, high = bounds or (np.full(m, -np.inf), np.full(m, np.inf))
+        low, high = (np.full(m, -np.inf), np.full(m, np.inf)) if U is None else U.bounds
         self.config = config
         self.body = body
+        self.U = U
         inputs = config.history * n
         self.register_buffer("shift", torch.zeros(inputs, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(inputs, dtype=torch.float64))
@@ -57,9 +60,12 @@ class PolicyNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         u = self.population(dict(self.named_parameters()) | dict(self.named_buffers()), x)
-        if self.config.clip and not self.training:
+        if self.training or not self.config.clip:
+            return u
+        if self.U is None or self.U.is_box:
             return torch.clamp(u, self.low, self.high)
-        return u
+        points = u.detach().double().numpy().reshape(-1, self.U.dimension)
+        return torch.from_numpy(project(self.U.G, self.U.h, points)[0]).to(u.dtype).view_as(u)
 
     def population(self, tensors: Tensors, x: Tensor) -> Tensor:
         """The raw action for tensors of one model and ``x (B, L n)``, or of K and ``x (K, B, L n)``."""
