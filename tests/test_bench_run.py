@@ -10,11 +10,12 @@ import pytest
 from bench.conditions import Conditions
 from bench.experiment import Experiment, divide
 from bench.measure import Reference, with_unit_bounds
+from bench.report import write_report
 from bench.run import run
 from bench.store import COLUMNS, TIMINGS, read_arrays, read_table
 from bench.sweep import sweep
 from imitation.demonstrate import demonstrate
-from imitation.learners.configs import BehaviourCloning
+from imitation.learners.configs import BehaviourCloning, Cmile, Dagger, Forward
 from imitation.policies.configs import Mlp
 from imitation.task import Pupil, Task
 from mpc import catalogue
@@ -145,6 +146,25 @@ def test_conditions_are_those_of_the_loops():
     np.testing.assert_array_equal(*same)
     with pytest.raises(ValueError, match="mismatch must be a number of at least 0, got -1"):
         Conditions(mismatch=-1)
+
+
+@pytest.mark.parametrize("learner", [Dagger(LEARNER, rounds=2), Forward(LEARNER), Cmile(LEARNER, rounds=2)])
+def test_every_learner_is_swept_and_reported(learner, tmp_path):
+    asked = population(learner=learner)
+    assert sweep(asked, tmp_path / "store", 1).failed == 0, read_table(tmp_path / "store")["error"].tolist()
+    table = read_table(tmp_path / "store")
+    assert (table["expert_queries"] <= [16, 32, 16, 32]).all()  # a loop ends where no plan exists
+    assert table["learner"].str.startswith(type(learner).__name__).all()
+    assert np.isfinite(table["imitation_error_mean"]).all()
+    arrays, _ = read_arrays(tmp_path / "store", table["chunk"][0])
+    key = table["key"][0]
+    fits = {"Dagger": 1, "Forward": 8, "Cmile": 2}[type(learner).__name__]
+    first = [
+        name for name in arrays if name.startswith(f"{key}/params.") and name.endswith("layers.0.weight")
+    ]
+    assert len(first) == fits
+    assert (f"{key}/history.cost" in arrays) == isinstance(learner, Dagger)
+    assert "<html" in write_report(tmp_path / "store", regions=False).read_text()
 
 
 def test_the_table_does_not_depend_on_the_number_of_workers(tmp_path):
