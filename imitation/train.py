@@ -21,6 +21,7 @@ from imitation.optim.schedules import factor
 from imitation.policies.contract import Tensors
 from imitation.population import forward, initial, stacked
 from imitation.samples import Samples, minibatches, split, with_capped_curvature
+from imitation.sensitivity import with_sensitivity
 from imitation.trained import History, Trained
 from mpc.arrays import Array
 from mpc.expert import Expert
@@ -119,8 +120,10 @@ def _prepare(
             f"rollouts have {n} states and {m} inputs, the problem {problem.name!r} has {problem.n} and "
             f"{problem.m}; use demonstrations of this problem"
         )
-    shape = learner.policy
-    training, validation = split(member.rollouts, learner.validation, shape.history, shape.chunk)
+    shape, rollouts = learner.policy, member.rollouts
+    if learner.uses_curvature and learner.curvature_of == "loop":
+        rollouts = with_sensitivity(problem, rollouts)
+    training, validation = split(rollouts, learner.validation, shape.history, shape.chunk)
     if (learner.jacobian or learner.hessian) and training.dudx is None:
         raise ValueError(
             "rollouts hold no label.dudx, which jacobian > 0 imitates; demonstrate with an expert of mpc and "

@@ -64,6 +64,9 @@ class BehaviourCloning(Teachable):
     'curvature' e'We/2 with W = d2Q/du2 of the expert, in units of cost."""
     metric: Literal["loss", "curvature"] = "loss"
     """Of the action in Gauss-Newton steps: the Hessian of the loss, or the expert's curvature W."""
+    curvature_of: Literal["value", "loop"] = "value"
+    """W: d2Q/du2 of the expert's value, later inputs re-optimised; or of the cost of its closed loop, its law
+    held fixed (``imitation.sensitivity``)."""
     curvature_cap: float = 10.0
     """Largest eigenvalue of W, in parts of the median over the samples; inf for none."""
     jacobian: float = 0.0
@@ -110,6 +113,7 @@ class BehaviourCloning(Teachable):
         choices = (
             ("loss", self.loss, ("l2", "l1", "huber", "curvature")),
             ("metric", self.metric, ("loss", "curvature")),
+            ("curvature_of", self.curvature_of, ("value", "loop")),
             ("schedule", self.schedule, tuple(SCHEDULES)),
             ("keep", self.keep, ("last", "best")),
             ("dtype", self.dtype, ("float32", "float64")),
