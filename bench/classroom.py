@@ -57,7 +57,7 @@ class Classroom:
 
     def action_error(self, learned: Population) -> Array:
         """Mean of ``||u - u*||^2`` at the expert's own states, for each member ``(K,)``."""
-        errors = metrics.action_error(along(learned, self.cloned), self.cloned.u)
+        errors = metrics.action_error(along(learned, self.cloned.x[:, :-1]), self.cloned.u)
         return np.square(errors).mean(axis=(1, 2))
 
 

@@ -23,7 +23,6 @@ from imitation.trained import Trained
 from mpc import metrics
 from mpc.arrays import Array
 from mpc.configs import Online
-from mpc.controllers import replay
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
 
@@ -50,7 +49,7 @@ def run(chunk: Chunk) -> Outcomes:
     learned = first.learner.learn(task, pupils, observe=observer)
     finished = time.perf_counter()
     loops = unfold(evaluate(problem, learned, reference.x0, first.steps), len(chunk.members))
-    actions = along(learned, reference.cloned)
+    actions = along(learned, reference.cloned.x[:, :-1])
     smoothness = expert_smoothness(problem, expert)
     history = learned.last.history
     rows = [
@@ -133,7 +132,7 @@ def _landscape(chunk: Chunk, reference: Reference, learned: Learned) -> dict[str
         return {}
     axes = np.stack([np.linspace(a, b, GRID) for a, b in zip(*problem.initial_set.bounds, strict=True)])
     x = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    first = np.stack([replay(law, x[:, None])[:, 0] for law in learned.controllers])
+    first = along(learned, x[:, None])
     laws = first.reshape(len(first), GRID, GRID, -1).astype(np.float32)
     out: dict[str, np.ndarray] = {}
     for k, member in enumerate(chunk.members):

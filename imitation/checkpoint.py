@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import tempfile
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +14,7 @@ from torch import nn
 
 from imitation.learned import Learned
 from imitation.policies.configs import PolicyConfig
-from imitation.trained import Deployment, Trained
+from imitation.trained import Deployment, Trained, act
 from mpc.controllers import Law
 from mpc.problem import ControlProblem
 from mpc.record import from_record, to_record
@@ -69,8 +70,8 @@ def load_controller(path: str | Path) -> Law:
     Raises:
         ValueError: as ``load_policy``, but for several policies.
     """
-    policies, _, deployment, problem = _loaded(path)
-    return deployment.controller(policies, problem)
+    policies, config, deployment, problem = _loaded(path)
+    return deployment.controller([partial(act, policy) for policy in policies], config, problem)
 
 
 def _loaded(path: str | Path) -> tuple[list[nn.Module], PolicyConfig, Deployment, ControlProblem]:

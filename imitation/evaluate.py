@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from mpc.arrays import Array
 from mpc.closed_loop import simulate
-from mpc.controllers import Law, Parallel, replay
+from mpc.controllers import Law, replay
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
 
@@ -38,7 +38,13 @@ class Population(Protocol):
     def problem(self) -> ControlProblem: ...
 
     @property
-    def controllers(self) -> Sequence[Law]: ...
+    def controllers(self) -> Sequence[Law]:
+        """One a member."""
+        ...
+
+    def together(self, E: int) -> Law:
+        """One of all their loops, ``E`` each, member by member."""
+        ...
 
 
 def evaluate(
@@ -61,21 +67,22 @@ def evaluate(
     Raises:
         ValueError: if sizes disagree.
     """
-    own, laws = population.problem, population.controllers
+    own, members = population.problem, len(population.controllers)
     if (own.n, own.m) != (problem.n, problem.m):
         raise ValueError(
             f"the policies map {own.n} states to {own.m} inputs, the problem has {problem.n} and "
             f"{problem.m}; evaluate them on a problem of their own sizes"
         )
-    members, x0 = len(laws), np.asarray(x0)
+    x0 = np.asarray(x0)
     w = None if disturbance is None else _repeated(disturbance, members)
-    together = Parallel(laws, [len(x0)] * members)
-    return simulate(problem, together, _repeated(x0, members), steps, disturbance=w)
+    return simulate(problem, population.together(len(x0)), _repeated(x0, members), steps, disturbance=w)
 
 
-def along(population: Population, rollouts: Rollouts) -> Array:
-    """Actions ``(K, E, T, m)`` of every member at the states of loops that are not its own."""
-    return np.stack([replay(law, rollouts.x[:, :-1]) for law in population.controllers])
+def along(population: Population, x: Array) -> Array:
+    """Actions ``(K, E, T, m)`` of every member at states ``x (E, T, n)`` of loops that are not its own."""
+    members, E = len(population.controllers), len(x)
+    u = replay(population.together(E), _repeated(x, members))
+    return u.reshape(members, E, *u.shape[1:])
 
 
 def _repeated(array: ArrayLike, members: int) -> Array:

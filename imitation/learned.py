@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from imitation.demonstrate import asked_statuses
-from imitation.trained import Deployment, Trained
-from mpc.controllers import Law
+from imitation.trained import Deployment, Trained, act
+from mpc.controllers import Law, Parallel
 from mpc.demonstrations import Demonstrations
 from mpc.problem import ControlProblem
 from mpc.rollouts import Rollouts
@@ -79,9 +80,19 @@ class Learned:
     def controllers(self) -> tuple[Law, ...]:
         """One a pupil."""
         return tuple(
-            deployment.controller([fit.policies[k] for fit in self.fits], self.problem)
+            deployment.controller(
+                [partial(act, fit.policies[k]) for fit in self.fits], self.last.config.policy, self.problem
+            )
             for k, deployment in enumerate(self.deployments)
         )
+
+    def together(self, E: int) -> Law:
+        """One controller of all pupils' loops, ``E`` each: in one program where they are deployed alike."""
+        first = self.deployments[0]
+        if any(deployment != first for deployment in self.deployments):
+            return Parallel(self.controllers, [E] * len(self.deployments))
+        laws = [fit.folded(E) for fit in self.fits]
+        return first.controller(laws, self.last.config.policy, self.problem)
 
     @property
     def last(self) -> Trained:

@@ -1,8 +1,8 @@
 """What training returns: the deployed policies of a population and how they came about."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from imitation.learners.configs import BehaviourCloning
 from imitation.policies.configs import PolicyConfig
 from imitation.policies.contract import Tensors
+from imitation.policies.network import PolicyNetwork
+from imitation.population import forward
 from mpc.arrays import Array
 from mpc.controllers import Blend, Law, Planner, Staged
 from mpc.lqr import LqrExpert
@@ -98,11 +100,20 @@ class Trained:
         """All members as controllers."""
         return tuple(policy_controller(policy) for policy in self.policies)
 
+    def together(self, E: int) -> Planner:
+        """One controller of all members' loops, ``E`` each, member by member."""
+        shape = self.config.policy
+        return Planner(self.folded(E), shape.history, shape.chunk)
+
+    def folded(self, E: int) -> Callable[[Array], Array]:
+        """``(K E, L n)`` to ``(K E, l m)``: the policies' actions, each at its own rows."""
+        return lambda x: np.concatenate(self.act(x.reshape(self.members, E, -1)))
+
     def act(self, x: ArrayLike) -> Array:
         """Deployed actions ``(K, B, m)`` in float64 at ``x (K, B, n)``, or at ``x (B, n)`` for all members.
 
-        Each member runs by itself on its own (B, n), so its bits do not depend on the others. Of policies
-        with a history x holds windows ``(B, L n)``, of those that plan the answers are plans ``(K, B, l m)``.
+        One batched program; a member's actions do not depend on the others', to rounding. Of policies with a
+        history x holds windows ``(B, L n)``, of those that plan the answers are plans ``(K, B, l m)``.
 
         Raises:
             ValueError: if x has another shape.
@@ -115,7 +126,11 @@ class Trained:
                 f"x must have shape ({self.members}, B, {self.inputs}), or (B, {self.inputs}) for all "
                 f"members, got {x.shape}"
             )
-        return np.stack([act(policy, rows) for policy, rows in zip(self.policies, x, strict=True)])
+        first, tensors = self.policies[0], self.params | self.buffers
+        assert isinstance(first, PolicyNetwork)
+        with torch.inference_mode():
+            u = forward(first.eval())(tensors, torch.from_numpy(np.array(x)).to(_dtype(self.params)))
+            return first.bounded(u).double().numpy()
 
 
 def policy_controller(policy: nn.Module) -> Planner:
@@ -138,15 +153,21 @@ class Deployment:
     weights: tuple[float, ...] | None = None
     lqr: bool = False
 
-    def controller(self, policies: Sequence[nn.Module], problem: ControlProblem) -> Law:
-        """The controller that the policies make, in order of their fits."""
-        used = policies[: self.fits]
+    def controller(
+        self, laws: Sequence[Callable[[Array], Array]], shape: PolicyConfig, problem: ControlProblem
+    ) -> Law:
+        """The controller that policies make, in order of their fits.
+
+        Args:
+            laws: what each of them does at windows ``(B, L n)``.
+            shape: their config.
+        """
+        used = laws[: self.fits]
         if self.weights is not None:
-            return Blend([policy_controller(policy) for policy in used], self.weights)
+            return Blend([Planner(law, shape.history, shape.chunk) for law in used], self.weights)
         if len(used) == 1 and not self.lqr:
-            return policy_controller(used[0])
-        laws = [partial(act, policy.eval()) for policy in used]
-        return Staged([*laws, LqrExpert(problem)] if self.lqr else laws)
+            return Planner(used[0], shape.history, shape.chunk)
+        return Staged([*used, LqrExpert(problem)] if self.lqr else used)
 
 
 def act(policy: nn.Module, x: ArrayLike) -> Array:

@@ -35,6 +35,7 @@ from bench.studies import (
 from imitation.optim import AdamW, Sgd
 from imitation.policies.configs import Mlp
 from mpc.configs import Barrier, Online
+from mpc.controllers import Parallel
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -261,3 +262,6 @@ class Parrot:
 
     def __init__(self, problem, controllers):
         self.problem, self.controllers = problem, controllers
+
+    def together(self, E):
+        return Parallel(self.controllers, [E] * len(self.controllers))

@@ -86,7 +86,7 @@ def test_every_learner_asks_for_as_many_labels(task, name):
 def test_a_pupil_in_company_is_the_pupil_alone(task, name):
     learner = small(LEARNERS[name])
     company = learner.learn(task, [Pupil(3, 8), *PUPILS])
-    x = simulate(task.problem, task.expert, np.array([[1.0, 0.5], [-2.0, 1.0]]), T)
+    x = simulate(task.problem, task.expert, np.array([[1.0, 0.5], [-2.0, 1.0]]), T).x[:, :-1]
     for k, pupil in enumerate(PUPILS):
         alone = learner.learn(task, [pupil])
         np.testing.assert_allclose(along(company, x)[k + 1], along(alone, x)[0], rtol=1e-7, atol=1e-9)
@@ -96,7 +96,7 @@ def test_a_pupil_in_company_is_the_pupil_alone(task, name):
 @pytest.mark.parametrize("name", ["cloning", "noise", "dagger, mixtures", "dart", "forward", "cmile"])
 def test_the_same_call_gives_the_same_bits_and_another_repetition_others(task, name):
     learner = small(LEARNERS[name])
-    x = simulate(task.problem, task.expert, np.array([[1.0, 0.5]]), T)
+    x = simulate(task.problem, task.expert, np.array([[1.0, 0.5]]), T).x[:, :-1]
     one, two = (along(learner.learn(task, PUPILS), x) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert np.abs(one[0] - along(learner.learn(task, [Pupil(7, 6)]), x)[0]).max() > 1e-3
@@ -166,7 +166,7 @@ def test_dart_adds_noise_with_the_moments_of_the_learners_error(task):
     np.testing.assert_array_equal(data.u[:4], data.labels.u[:4])
     first = SMALL.learn(task, [Pupil(0, 4)])
     S = error_moment(Dart(SMALL, most=9), task, first.last.policy(0), data[:4])
-    error = along(first, data[3:4])[0] - data.u[3:4]  # the episode held out
+    error = along(first, data.x[3:4, :-1])[0] - data.u[3:4]  # the episode held out
     assert S[0, 0] == pytest.approx(np.mean(error**2), rel=1e-9)
     noise = (data.u - data.labels.u)[4:]
     np.testing.assert_allclose(noise, normal_noise(task, 0, np.arange(4, 8), S), rtol=1e-6, atol=1e-9)
@@ -259,7 +259,7 @@ def test_a_controller_survives_its_checkpoint_whatever_it_is_made_of(learner, tm
 
 def test_a_chunk_of_one_is_cloning_and_a_longer_one_plans_the_experts_inputs(task):
     plain, one = (replace(SMALL, policy=Mlp(8, 2, chunk=c)) for c in (1, 1))
-    loops = simulate(task.problem, task.expert, np.array([[1.0, 0.5]]), T)
+    loops = simulate(task.problem, task.expert, np.array([[1.0, 0.5]]), T).x[:, :-1]
     np.testing.assert_array_equal(*(along(c.learn(task, PUPILS), loops) for c in (plain, one)))
     learned = replace(LINEAR, steps=1500, policy=replace(LINEAR.policy, chunk=3)).learn(task, PUPILS)
     closed = task.problem.system.A + task.problem.system.B @ GAIN

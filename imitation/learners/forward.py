@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from imitation.learners.configs import Forward
 from imitation.learners.rounds import part_of
 from imitation.task import Pupil, Task
 from imitation.train import Member, Observer, Progress, train
-from imitation.trained import Deployment, History, Trained
+from imitation.trained import Deployment, History, Trained, act
 from mpc.arrays import Array
 from mpc.closed_loop import simulate
-from mpc.controllers import Parallel
+from mpc.controllers import Parallel, Staged
 from mpc.lqr import LqrExpert
 from mpc.problem import quadratic
 from mpc.rollouts import Rollouts
@@ -69,7 +70,7 @@ def _reached(
     ]
     if not t or not going:
         return x0
-    laws = [Deployment(t).controller([fit.policies[k] for fit in fits], task.problem) for k in going]
+    laws = [Staged([partial(act, fit.policies[k]) for fit in fits]) for k in going]
     loops = simulate(task.problem, Parallel(laws, counts), np.concatenate(x0), t)
     near = np.all(np.abs(loops.x[:, -1]) <= task.problem.divergence_limit, axis=1)  # NaN is not
     ends = np.cumsum(counts)

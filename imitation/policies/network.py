@@ -60,7 +60,11 @@ class PolicyNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         u = self.population(dict(self.named_parameters()) | dict(self.named_buffers()), x)
-        if self.training or not self.config.clip:
+        return u if self.training else self.bounded(u)
+
+    def bounded(self, u: Tensor) -> Tensor:
+        """Raw actions ``(..., l m)``, of one model or of several, as they are deployed."""
+        if not self.config.clip:
             return u
         if self.U is None or self.U.is_box:
             return torch.clamp(u, self.low, self.high)
