@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 
 from mpc.arrays import Array, frozen, row_product
 
+_ROUNDING = 1e-9  # a set of one point may miss it by so much: linear programs are solved to 1e-7
+
 
 @dataclass(frozen=True, eq=False)
 class Polytope:
@@ -28,11 +30,17 @@ class Polytope:
         h = frozen("h", self.h, (G.shape[0],), "leave out rows that do not constrain")
         object.__setattr__(self, "G", G)
         object.__setattr__(self, "h", h)
-        if (h < 0).any() and self.chebyshev[1] < 0:
+        if (h < 0).any() and self.chebyshev[1] < -_ROUNDING * (1 + self._reach):
             raise ValueError(
                 "the polytope G z <= h is empty: no z satisfies all rows; "
                 "check the signs of G and h (a lower bound z >= a is the row -z <= -a)"
             )
+
+    @property
+    def _reach(self) -> float:
+        """Largest distance of a row's plane from the origin: what rounding of the rows is measured by."""
+        norms = np.linalg.norm(self.G, axis=1)
+        return float((np.abs(self.h) / np.where(norms > 0, norms, 1.0)).max(initial=0.0))
 
     @classmethod
     def box(cls, low: ArrayLike, high: ArrayLike) -> "Polytope":

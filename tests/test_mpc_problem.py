@@ -169,6 +169,16 @@ def test_numbers_are_copied_and_read_only():
         system.A[0, 0] = 2.0
 
 
+def test_a_set_of_one_point_is_not_empty_by_rounding():
+    """Two rows meet in one number, which neither gives to the last bit."""
+    G = np.array([[-2.158005380126208], [0.32802009]])
+    for z in np.random.default_rng(0).uniform(0.01, 3, 500):
+        point = Polytope(G, G[:, 0] * z)
+        assert point.contains([z], 1e-12)
+    with pytest.raises(ValueError, match="is empty"):
+        Polytope([[-1.0], [1.0]], [-1.0, 1.0 - 1e-6])
+
+
 def test_polytope_facts():
     triangle = Polytope([[1.0, 0], [0, 1.0], [-1, -1.0]], [1.0, 2.0, 0.0])
     assert triangle.support([1.0, 1.0]) == pytest.approx(3.0)
