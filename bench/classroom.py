@@ -37,7 +37,7 @@ class Classroom:
     def loops(self, learned: Population) -> tuple[Rollouts, ...]:
         """The closed loops of each member from the test states."""
         together = evaluate(self.task.problem, learned, self.exact.x[:, 0], self.exact.steps)
-        return unfold(together, len(learned.controllers))
+        return unfold(together, learned.members)
 
     def cost_ratio(self, learned: Population) -> Array:
         """mean J / mean J* of each member over the test states ``(K,)``; inf where a loop diverged."""

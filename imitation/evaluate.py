@@ -1,6 +1,5 @@
 """Closed loops of trained policies: the member axis folded into the episodes of ``mpc.simulate``."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -38,8 +37,8 @@ class Population(Protocol):
     def problem(self) -> ControlProblem: ...
 
     @property
-    def controllers(self) -> Sequence[Law]:
-        """One a member."""
+    def members(self) -> int:
+        """K."""
         ...
 
     def together(self, E: int) -> Law:
@@ -67,7 +66,7 @@ def evaluate(
     Raises:
         ValueError: if sizes disagree.
     """
-    own, members = population.problem, len(population.controllers)
+    own, members = population.problem, population.members
     if (own.n, own.m) != (problem.n, problem.m):
         raise ValueError(
             f"the policies map {own.n} states to {own.m} inputs, the problem has {problem.n} and "
@@ -80,7 +79,7 @@ def evaluate(
 
 def along(population: Population, x: Array) -> Array:
     """Actions ``(K, E, T, m)`` of every member at states ``x (E, T, n)`` of loops that are not its own."""
-    members, E = len(population.controllers), len(x)
+    members, E = population.members, len(x)
     u = replay(population.together(E), _repeated(x, members))
     return u.reshape(members, E, *u.shape[1:])
 

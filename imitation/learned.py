@@ -77,6 +77,11 @@ class Learned:
         return cls(trained.problem, (trained,), deployments, tuple(accounts), tuple(rollouts))
 
     @property
+    def members(self) -> int:
+        """K."""
+        return len(self.deployments)
+
+    @property
     def controllers(self) -> tuple[Law, ...]:
         """One a pupil."""
         return tuple(
@@ -90,7 +95,7 @@ class Learned:
         """One controller of all pupils' loops, ``E`` each: in one program where they are deployed alike."""
         first = self.deployments[0]
         if any(deployment != first for deployment in self.deployments):
-            return Parallel(self.controllers, [E] * len(self.deployments))
+            return Parallel(self.controllers, [E] * self.members)
         laws = [fit.folded(E) for fit in self.fits]
         return first.controller(laws, self.last.config.policy, self.problem)
 

@@ -126,10 +126,10 @@ class Trained:
                 f"x must have shape ({self.members}, B, {self.inputs}), or (B, {self.inputs}) for all "
                 f"members, got {x.shape}"
             )
-        first, tensors = self.policies[0], self.params | self.buffers
+        first, tensors = self.policy(0), self.params | self.buffers
         assert isinstance(first, PolicyNetwork)
         with torch.inference_mode():
-            u = forward(first.eval())(tensors, torch.from_numpy(np.array(x)).to(_dtype(self.params)))
+            u = forward(first)(tensors, torch.from_numpy(np.array(x)).to(_dtype(self.params)))
             return first.bounded(u).double().numpy()
 
 

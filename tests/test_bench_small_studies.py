@@ -261,7 +261,7 @@ class Parrot:
     """Controllers that are given."""
 
     def __init__(self, problem, controllers):
-        self.problem, self.controllers = problem, controllers
+        self.problem, self.controllers, self.members = problem, controllers, len(controllers)
 
     def together(self, E):
-        return Parallel(self.controllers, [E] * len(self.controllers))
+        return Parallel(self.controllers, [E] * self.members)
