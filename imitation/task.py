@@ -1,6 +1,6 @@
 """What a learner is given: whom to imitate, on what, and with how many demonstrations. Free of torch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,19 +28,19 @@ class Task:
     steps: int
 
     def demonstrations(
-        self, pupils: "Sequence[Pupil]", law: EpisodeLaw | None = None
+        self, pupils: "Sequence[Pupil]", law: Callable[[int], EpisodeLaw] | None = None
     ) -> list[Demonstrations]:
         """Those of each pupil: its first episodes, shared between pupils of one repetition.
 
         Args:
-            law: who acts in an episode, as in ``demonstrate``.
+            law: of a repetition: who acts in its episodes, as in ``demonstrate``; None: the expert.
         """
         found: dict[tuple[int, int], Demonstrations] = {}
         for rep in sorted({pupil.rep for pupil in pupils}):
             parts: list[Demonstrations] = []
             for size in sorted({pupil.demonstrations for pupil in pupils if pupil.rep == rep}):
                 have, tried = sum(part.kept for part in parts), sum(part.attempts for part in parts)
-                parts.append(self.demonstrate(rep, size - have, tried, law))
+                parts.append(self.demonstrate(rep, size - have, tried, law and law(rep)))
                 found[rep, size] = Demonstrations.concatenate(parts)
         return [found[pupil.rep, pupil.demonstrations] for pupil in pupils]
 

@@ -95,6 +95,11 @@ class Trained:
         """All members as modules."""
         return tuple(self.policy(k) for k in range(self.members))
 
+    @cached_property
+    def _first(self) -> nn.Module:
+        """Whose architecture all members act with, step after step of a loop."""
+        return self.policy(0)
+
     @property
     def controllers(self) -> tuple[Planner, ...]:
         """All members as controllers."""
@@ -126,11 +131,11 @@ class Trained:
                 f"x must have shape ({self.members}, B, {self.inputs}), or (B, {self.inputs}) for all "
                 f"members, got {x.shape}"
             )
-        first, tensors = self.policy(0), self.params | self.buffers
-        assert isinstance(first, PolicyNetwork)
+        module, tensors = self._first, self.params | self.buffers
+        assert isinstance(module, PolicyNetwork)
         with torch.inference_mode():
-            u = forward(first)(tensors, torch.from_numpy(np.array(x)).to(_dtype(self.params)))
-            return first.bounded(u).double().numpy()
+            u = forward(module)(tensors, torch.from_numpy(np.array(x)).to(_dtype(self.params)))
+            return module.bounded(u).double().numpy()
 
 
 def policy_controller(policy: nn.Module) -> Planner:

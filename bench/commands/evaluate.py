@@ -60,10 +60,10 @@ class Evaluate:
         policy = load_controller(self.policy)
         from bench.measure import Reference
 
-        expert, columns = config.build(problem), {}
+        expert, law, columns = config.build(problem), _filtered(policy, problem, self.filter), {}
         for title, conditions in self._conditions().items():
             reference = Reference.of(problem, expert, name, self.episodes, self.steps, conditions)
-            columns[title] = _metrics(reference, policy, problem, self.filter)
+            columns[title] = _metrics(reference, policy, law)
         _show(columns, self.json)
         return 0
 
@@ -100,21 +100,26 @@ def _require_sizes(content: dict[str, Any], problem: "ControlProblem") -> None:
         )
 
 
-def _metrics(
-    reference: "Reference", policy: "Law", problem: "ControlProblem", filtered: str
-) -> dict[str, Any]:
-    """The metrics of a policy; a filter knows the plant of ``problem``, as it was thought to be."""
+def _filtered(policy: "Law", problem: "ControlProblem", by: str) -> "Law":
+    """The policy within its filter, which knows the plant as it was thought to be."""
+    from mpc.filters import Projected, SafetyFilter
+
+    if by == "none":
+        return policy
+    return Projected(policy, problem.U) if by == "project" else SafetyFilter.of(policy, problem)
+
+
+def _metrics(reference: "Reference", policy: "Law", law: "Law") -> dict[str, Any]:
+    """The metrics of a policy, as it is or within a filter: then ``law`` is another one."""
     from bench.measure import measure
     from mpc.closed_loop import simulate
     from mpc.controllers import replay
-    from mpc.filters import Projected, SafetyFilter, interventions
+    from mpc.filters import interventions
 
-    cloned, law = reference.cloned, policy
-    if filtered != "none":
-        law = Projected(policy, problem.U) if filtered == "project" else SafetyFilter.of(policy, problem)
+    cloned = reference.cloned
     learned = simulate(reference.problem, law, reference.x0, cloned.steps, disturbance=reference.w)
     found = measure(reference, learned, replay(law, cloned.x[:, :-1]))
-    if filtered != "none":
+    if law is not policy:
         found["intervention_rate"] = float(interventions(learned, policy).sum() / learned.length.sum())
     return found
 

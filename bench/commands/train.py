@@ -12,8 +12,8 @@ from mpc.arrays import whole_number
 if TYPE_CHECKING:
     from imitation.learned import Learned
     from imitation.train import Progress
-    from imitation.trained import Trained
     from mpc.dataset import Dataset
+    from mpc.rollouts import Rollouts
 
 
 @dataclass(frozen=True)
@@ -40,31 +40,32 @@ class Train:
             raise ValueError(f"--out {self.out} lies in a folder that does not exist; make it first")
         from bench.commands.progress import counting
         from imitation.checkpoint import save_policy
-        from imitation.trained import Trained
         from mpc.dataset import open_dataset
 
         dataset = open_dataset(self.dataset)
+        rollouts = dataset.rollouts(self.demonstrations)
         with counting("gradient steps") as advance:
-            learned, episodes, queries = self._train(dataset, advance)
+            learned = self._learn(dataset, rollouts, advance)
         save_policy(self.out, learned, 0)
-        history = learned.history if isinstance(learned, Trained) else learned.last.history
+        history = learned.last.history
         print(
             f"{self.out}: loss {history.loss[0, -1]:.3g}, held out {history.validation[0, -1]:.3g} "
-            f"after {history.steps[0, -1]} steps on {episodes} episodes, {queries} labels"
+            f"after {history.steps[0, -1]} steps on {rollouts.episodes} episodes, {learned.queries[0]} labels"
         )
         return 0
 
-    def _train(self, dataset: "Dataset", progress: "Progress") -> "tuple[Trained | Learned, int, int]":
-        """What was learned, the number of episodes, and the number of labels asked for."""
+    def _learn(self, dataset: "Dataset", rollouts: "Rollouts", progress: "Progress") -> "Learned":
+        """Cloning takes the dataset as it is; every other learner asks its expert anew."""
+        from imitation.learned import Account, Learned
         from imitation.task import Pupil, Task
         from imitation.train import Member, train
 
-        rollouts = dataset.rollouts(self.demonstrations)
-        expert = dataset.expert.build(dataset.problem)
-        if isinstance(self.learner, BehaviourCloning):
+        cloning = isinstance(self.learner, BehaviourCloning)
+        asks = not cloning or self.learner.base.hessian > 0
+        expert = dataset.expert.build(dataset.problem) if asks else None  # an explicit one takes long
+        if cloning or expert is None:
             members = [Member(rollouts, self.seed)]
-            trained = train(dataset.problem, self.learner, members, progress, expert=expert)
-            return trained, rollouts.episodes, rollouts.episodes * rollouts.steps
+            trained = train(dataset.problem, self.learner.base, members, progress, expert=expert)
+            return Learned.policies(trained, [Account(rollouts.episodes * rollouts.steps)], [rollouts])
         task = Task(dataset.problem, expert, dataset.system, rollouts.steps)
-        learned = self.learner.learn(task, [Pupil(self.seed, rollouts.episodes)], progress)
-        return learned, rollouts.episodes, learned.accounts[0].queries
+        return self.learner.learn(task, [Pupil(self.seed, rollouts.episodes)], progress)

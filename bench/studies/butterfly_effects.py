@@ -32,6 +32,7 @@ from imitation.learned import Learned
 from imitation.learners.configs import BehaviourCloning
 from imitation.objective import Cloning
 from imitation.optim import Adam, Ema
+from imitation.optim.algebra import norm, plus
 from imitation.policies.configs import Mlp
 from imitation.population import forward
 from imitation.samples import minibatches, split
@@ -100,7 +101,7 @@ def study(size: Size, seed: int, notify: Notify) -> Findings:
         cost = np.log10(np.minimum(history.observed, _MOST))
         courses[name] = _Course(history.steps[0].astype(float), cost, np.log10(history.validation))
         if name == _RAW:
-            along = _along_a_gradient(room, learner, learned)
+            along = _along_a_gradient(room, learner, learned, [pupil.rep for pupil in class_])
     notify(len(_STYLES) + 1, len(_STYLES) + 1)
     assert along is not None
     return Findings(
@@ -125,7 +126,7 @@ def _learners(steps: int) -> dict[str, BehaviourCloning]:
 
 
 def _along_a_gradient(
-    room: Classroom, learner: BehaviourCloning, learned: Learned
+    room: Classroom, learner: BehaviourCloning, learned: Learned, reps: list[int]
 ) -> tuple[Array, Array, Array]:
     """Steps in parts of the weights' norm ``(S,)``, and there log10 J/J* and log10 loss ``(S, R)``.
 
@@ -136,21 +137,16 @@ def _along_a_gradient(
     dtype = next(iter(trained.params.values())).dtype
     cloning = Cloning.of(forward(trained.policies[0]), trained.buffers, training, dtype, loss=learner.loss)
     sizes = [len(one) for one in training]
-    places = next(minibatches(sizes, list(range(len(sizes))), learner.batch, epochs=False))[0]
+    places = next(minibatches(sizes, reps, learner.batch, epochs=False))[0]
     _, grads = cloning.objective(torch.from_numpy(places)).loss_and_grad(trained.params)
-    whole = cloning.objective(torch.arange(min(sizes)).expand(len(sizes), -1))
-
-    def norms(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        return torch.stack([p.flatten(1).square().sum(dim=1) for p in tensors.values()]).sum(dim=0).sqrt()
-
-    scale = norms(trained.params) / norms(grads)
+    whole = cloning.objective(torch.arange(min(sizes)).expand(len(sizes), -1)).batch
+    scale = norm(trained.params) / norm(grads)
     steps = 0.01 * np.linspace(-1, 1, 21)
     costs, losses = [], []
     for step in steps.tolist():
-        rate = step * scale
-        moved = {n: p - rate.view(-1, *[1] * (p.dim() - 1)) * grads[n] for n, p in trained.params.items()}
+        moved = plus(trained.params, -step * scale, grads)
         costs.append(np.log10(np.minimum(room.cost_ratio(replace(trained, params=moved)), _MOST)))
-        losses.append(np.log10(whole.loss_and_grad(moved)[0].numpy()))
+        losses.append(np.log10(whole.loss(moved).numpy()))
     return steps, np.array(costs), np.array(losses)
 
 

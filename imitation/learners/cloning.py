@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from imitation.demonstrate import EpisodeLaw
 from imitation.learned import Account, Learned
 from imitation.learners.configs import BehaviourCloning, NoiseInjection
 from imitation.task import Pupil, Task
@@ -41,20 +42,20 @@ def clone_with_noise(
     Episode i is a noisy one where ``floor((i + 1) share) > floor(i share)``, so that fewer demonstrations are
     the first of more. What it met decides what is learned; what it is told is the expert's own input there.
     """
-    members, accounts = [], []
-    for pupil in pupils:
 
-        def law(episodes: np.ndarray, rep: int = pupil.rep) -> Noisy:
+    def law(rep: int) -> EpisodeLaw:
+        def noisy(episodes: np.ndarray) -> Noisy:
             noise = config.scale * ball_noise(task, rep, episodes)
-            noisy = np.floor((episodes + 1) * config.share) > np.floor(episodes * config.share)
-            return Noisy(task.expert, noise * noisy[:, None, None])
+            chosen = np.floor((episodes + 1) * config.share) > np.floor(episodes * config.share)
+            return Noisy(task.expert, noise * chosen[:, None, None])
 
-        (found,) = task.demonstrations([pupil], law)
-        rollouts = found.rollouts if config.labels == "clean" else with_applied_labels(found.rollouts)
-        members.append(Member(rollouts, pupil.rep))
-        accounts.append(Account.of_demonstrations(found))
+        return noisy
+
+    found = task.demonstrations(pupils, law)
+    data = [one.rollouts if config.labels == "clean" else with_applied_labels(one.rollouts) for one in found]
+    members = [Member(rollouts, pupil.rep) for rollouts, pupil in zip(data, pupils, strict=True)]
     trained = train(task.problem, config.base, members, progress, observe, expert=task.expert)
-    return Learned.policies(trained, accounts, [member.rollouts for member in members])
+    return Learned.policies(trained, [Account.of_demonstrations(one) for one in found], data)
 
 
 def ball_noise(task: Task, rep: int, episodes: np.ndarray) -> Array:

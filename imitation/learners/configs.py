@@ -149,7 +149,7 @@ class NoiseInjection(Teachable):
     share: float = 0.5
     """Share of the episodes that are noisy."""
     labels: Literal["clean", "noisy"] = "clean"
-    """What is imitated: the expert's input, or the one that was applied (for comparison: it fails)."""
+    """What is imitated: the expert's input, or the one that was applied (for comparison)."""
 
     def __post_init__(self) -> None:
         if not self.scale >= 0:

@@ -68,7 +68,7 @@ def _reached(
     x0 = [
         task.initial_states(pupils[k].rep, t * count, count) for k, count in zip(going, counts, strict=True)
     ]
-    if not t or not going:
+    if not t:
         return x0
     laws = [Staged([partial(act, fit.policies[k]) for fit in fits]) for k in going]
     loops = simulate(task.problem, Parallel(laws, counts), np.concatenate(x0), t)
