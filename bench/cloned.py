@@ -8,7 +8,7 @@ from imitation.demonstrate import demonstrate
 from imitation.objective import Cloning
 from imitation.optim.contract import Params
 from imitation.policies.configs import Mlp
-from imitation.population import forward, initial, stacked
+from imitation.population import initial, stacked
 from imitation.samples import Samples, samples
 from mpc.barrier import BarrierExpert
 from mpc.catalogue import double_integrator
@@ -43,7 +43,7 @@ def population(
     n, m = data[0].x.shape[1], data[0].u.shape[1]
     networks = [initial(network, n, m, one.x, rep, dtype) for rep, one in zip(reps, data, strict=True)]
     params, buffers = stacked(networks)
-    return Cloning.of(forward(networks[0]), buffers, data, dtype), params
+    return Cloning.of(networks[0], buffers, data, dtype), params
 
 
 def minibatch_places(cloning: Cloning, reps: Sequence[int], steps: int, batch: int) -> torch.Tensor:

@@ -34,9 +34,36 @@ def excess(error: Tensor, curvature: Tensor | None) -> Tensor:
     return (error * (curvature @ error[..., None])[..., 0]).sum(dim=-1) / 2
 
 
-LOSSES = {"l2": l2, "l1": l1, "huber": huber, "curvature": excess}
+def l2_slope(error: Tensor, curvature: Tensor | None = None) -> Tensor:
+    """Gradient of ``l2`` in the error: (..., m), as those below of their losses."""
+    return error * (2 / error.shape[-1])
+
+
+def l1_slope(error: Tensor, curvature: Tensor | None = None) -> Tensor:
+    """0 where the error is."""
+    norm = torch.linalg.vector_norm(error, dim=-1, keepdim=True)
+    return error / norm.masked_fill(norm == 0, 1.0)
+
+
+def huber_slope(error: Tensor, curvature: Tensor | None = None) -> Tensor:
+    return error.clamp(-1.0, 1.0) / error.shape[-1]
+
+
+def excess_slope(error: Tensor, curvature: Tensor | None) -> Tensor:
+    """Of a symmetric curvature."""
+    assert curvature is not None
+    return (curvature @ error[..., None])[..., 0]
+
+
+LOSSES = {
+    "l2": (l2, l2_slope),
+    "l1": (l1, l1_slope),
+    "huber": (huber, huber_slope),
+    "curvature": (excess, excess_slope),
+}
+"""By name: the loss, and its gradient in the error."""
 
 
 def loss_function(name: str) -> Loss:
     """The loss of that name."""
-    return LOSSES[name]
+    return LOSSES[name][0]

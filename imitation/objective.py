@@ -1,17 +1,18 @@
 """The cloning loss of a population, as an objective for update rules."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from imitation.losses import Loss, loss_function
+from imitation.losses import LOSSES, Loss, loss_function
 from imitation.optim.batches import Batch, BatchObjective
 from imitation.policies.contract import Tensors
-from imitation.population import Forward
+from imitation.policies.traced import Traced, traced
+from imitation.population import Forward, forward
 from imitation.samples import Samples
 
 _PART = 4096  # samples of a member in one part of the whole training set
@@ -24,8 +25,9 @@ class Cloning:
 
     Args:
         forward: the population's raw policy.
+        traced: the same with its backward pass written out, where it has one and the loss is of actions.
         buffers: the policy's buffers ``(K, ...)``.
-        loss: of an error and of the expert's curvature there.
+        loss, slope: of an error and of the expert's curvature there, and its gradient in the error.
         metric: of the outputs in the Gauss-Newton matrix: the loss's own Hessian, or the curvature.
         derivatives: 1 where the loss is also of the policy's Jacobian, 2 where of its Hessian too.
         x, u: states ``(S, n)`` and target actions ``(S, m)`` of all members; behind an action stand its
@@ -35,8 +37,10 @@ class Cloning:
     """
 
     forward: Forward
+    traced: Traced | None
     buffers: Tensors
     loss: Loss
+    slope: Loss
     metric: Literal["loss", "curvature"]
     derivatives: int
     x: Tensor
@@ -48,7 +52,7 @@ class Cloning:
     @classmethod
     def of(
         cls,
-        forward: Forward,
+        policy: nn.Module,
         buffers: Tensors,
         training: Sequence[Samples],
         dtype: torch.dtype,
@@ -58,7 +62,7 @@ class Cloning:
         jacobian: float = 0.0,
         hessian: float = 0.0,
     ) -> "Cloning":
-        """The loss of that name over one member's samples after the other.
+        """The loss of that name over one member's samples after the other, for policies of that architecture.
 
         ``jacobian`` and ``hessian`` add the same loss of the errors of the policy's derivatives in the state,
         times these weights: the loss 'l1' with weights 1 and 0 is TaSIL of order 1, with 1 and 10 of order 2
@@ -83,7 +87,10 @@ class Cloning:
         if order == 2:
             u = torch.cat([u, joined("d2udx2").permute(0, 2, 3, 1).flatten(1)], dim=1)
         starts = sizes.cumsum(0) - sizes
-        return cls(forward, buffers, of, metric, order, x, u, curvature, starts, sizes)
+        return cls(
+            forward(policy), None if order else traced(policy), buffers, of, LOSSES[loss][1], metric, order,
+            x, u, curvature, starts, sizes,
+        )  # fmt: skip
 
     def objective(self, places: Tensor) -> BatchObjective:
         """On the minibatch ``places (K, B)``, each member's counted from its own first sample."""
@@ -123,7 +130,19 @@ class Cloning:
             return policy(x) if not self.derivatives else _expanded(policy, x, self.derivatives)
 
         metric = W if self.metric == "curvature" else None
-        return Batch(outputs, lambda y: self.loss(y - u, W), weights, metric)
+        batch = Batch(outputs, lambda y: self.loss(y - u, W), weights, metric)
+        if self.traced is None:
+            return batch
+        known = self.traced
+
+        @torch.no_grad()
+        def gradient(params: Tensors) -> tuple[Tensor, Tensors]:
+            y, pulled = known(params | buffers, x)
+            error = y - u
+            share = 1 / x.shape[1] if weights is None else weights[..., None]
+            return batch.summed(self.loss(error, W)), pulled(self.slope(error, W) * share)
+
+        return replace(batch, gradient=gradient)
 
     def parts(self) -> Iterator[Batch]:
         """Each member's whole training set; those that have fewer samples run out with weights 0."""

@@ -19,7 +19,7 @@ from imitation.optim.configs import AnyOptimizer
 from imitation.optim.contract import Params, Rule
 from imitation.optim.schedules import factor
 from imitation.policies.contract import Tensors
-from imitation.population import forward, initial, stacked
+from imitation.population import initial, stacked
 from imitation.samples import Samples, minibatches, split, with_capped_curvature
 from imitation.sensitivity import with_sensitivity
 from imitation.trained import History, Trained
@@ -200,7 +200,7 @@ class _Run:
     def of(cls, problem: ControlProblem, learner: BehaviourCloning, members: list[_Prepared]) -> "_Run":
         params, buffers = stacked([one.policy for one in members])
         cloning = Cloning.of(
-            forward(members[0].policy), buffers, [one.training for one in members],
+            members[0].policy, buffers, [one.training for one in members],
             getattr(torch, learner.dtype), loss=learner.loss, metric=learner.metric,
             jacobian=learner.jacobian, hessian=learner.hessian,
         )  # fmt: skip

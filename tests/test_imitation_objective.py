@@ -8,6 +8,7 @@ import torch
 
 from imitation.demonstrate import demonstrate
 from imitation.learners.configs import BehaviourCloning
+from imitation.losses import LOSSES
 from imitation.objective import Cloning
 from imitation.optim import AdamW
 from imitation.optim.flat import FlatObjective, Layout
@@ -29,14 +30,16 @@ def samples(size, seed):
     return Samples(rng.normal(size=(size, 3)), rng.normal(size=(size, M)), roots @ np.swapaxes(roots, 1, 2))
 
 
-def population(loss, metric="loss", by=forward):
-    policies = [Mlp(width=4, depth=3, normalise=False).build(3, M) for _ in SIZES]
+def population(loss, metric="loss", by=forward, activation="gelu", dtype=torch.float64):
+    shape = Mlp(width=4, depth=3, normalise=False, activation=activation)
+    policies = [shape.build(3, M) for _ in SIZES]
     for k, policy in enumerate(policies):
         policy.draw(torch.Generator().manual_seed(k))
     params, buffers = stacked(policies)
     training = [samples(size, k) for k, size in enumerate(SIZES)]
-    cloning = Cloning.of(by(policies[0]), buffers, training, torch.float64, loss=loss, metric=metric)
-    return cloning, params, training
+    params, buffers = ({name: p.to(dtype) for name, p in part.items()} for part in (params, buffers))
+    cloning = Cloning.of(policies[0], buffers, training, dtype, loss=loss, metric=metric)
+    return replace(cloning, forward=by(policies[0])), params, training
 
 
 PLACES = torch.tensor([[0, 3, 3, 1], [8, 2, 5, 7]])
@@ -105,6 +108,28 @@ def test_the_gauss_newton_matrix_and_gradients_of_samples(loss, metric):
         torch.testing.assert_close(slopes[k], slope, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("activation", ["gelu", "relu", "tanh"])
+@pytest.mark.parametrize("loss", ["l2", "l1", "huber", "curvature"])
+def test_the_gradient_written_out_is_that_of_autograd(loss, activation, dtype):
+    cloning, params, _ = population(loss, activation=activation, dtype=dtype)
+    assert cloning.traced is not None
+    objective, by_graph = cloning.objective(PLACES), replace(cloning, traced=None).objective(PLACES)
+    close = {"rtol": 1e-12, "atol": 1e-14} if dtype == torch.float64 else {"rtol": 1e-5, "atol": 1e-6}
+    for mine, its in (
+        (objective.loss_and_grad(params), by_graph.loss_and_grad(params)),
+        (objective.full_loss_and_grad(params), by_graph.full_loss_and_grad(params)),
+    ):
+        torch.testing.assert_close(mine[0], its[0], **close)
+        torch.testing.assert_close(mine[1], its[1], **close)
+
+
+def test_a_gradient_is_zero_where_nothing_is_wrong():
+    error, W = torch.zeros(1, 2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)[None]
+    for _, slope in LOSSES.values():
+        assert torch.equal(slope(error, W), error)
+
+
 def test_the_whole_training_set_comes_in_parts(monkeypatch):
     cloning, params, _ = population("l2")
     objective = cloning.objective(PLACES)
@@ -171,8 +196,10 @@ def test_the_loss_of_the_derivatives_is_that_of_each_of_them(loss, weights, by):
     params, buffers = stacked(policies)
     jacobian, hessian = weights
     cloning = Cloning.of(
-        by(policies[0]), buffers, training, torch.float64, loss=loss, jacobian=jacobian, hessian=hessian
+        policies[0], buffers, training, torch.float64, loss=loss, jacobian=jacobian, hessian=hessian
     )
+    assert cloning.traced is None
+    cloning = replace(cloning, forward=by(policies[0]))
     losses, grads = cloning.objective(PLACES).loss_and_grad(params)
     size = {"l2": lambda a: (a**2).mean(dim=1), "l1": lambda a: (a**2).sum(dim=1).sqrt()}[loss]
     for k, (policy, data) in enumerate(zip(policies, training, strict=True)):

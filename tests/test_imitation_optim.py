@@ -14,6 +14,7 @@ from torch import nn
 from imitation.optim import AdamW, Foreign
 from imitation.optim.contract import Rule, require_offers
 from imitation.optim.foreign import ForeignRule
+from imitation.optim.fused import fits
 from imitation.optim.reference.adam import adamw
 from imitation.optim.schedules import constant, cosine, factor
 from imitation.optim.state import bytes_of, plain, restored
@@ -66,6 +67,33 @@ def test_one_rate_for_each_member():
     path = run(CONFIG, [0, 1, 2], lr=rates)
     for k, rate in enumerate(rates):
         np.testing.assert_allclose(path[:, k].numpy(), twin(k, float(rate)), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("lr", [1e-2, [1e-2, 3e-3, 0.0]])
+def test_one_pass_over_memory_and_one_operation_after_the_other_agree(dtype, lr, monkeypatch):
+    rule = CONFIG.rule()
+    draw = torch.Generator().manual_seed(0)
+    shapes = {"matrix": (3, 4, 5), "turned": (5, 3), "number": (3,)}
+    start = {name: torch.randn(shape, generator=draw).to(dtype) for name, shape in shapes.items()}
+    start["turned"] = start["turned"].mT  # not contiguous
+    slopes = [
+        {name: torch.randn(p.shape, generator=draw).to(dtype) for name, p in start.items()} for _ in "abc"
+    ]
+    rate = lr if isinstance(lr, float) else torch.tensor(lr, dtype=dtype)
+
+    def path():
+        params, state = start, rule.init(start, {})
+        for slope in slopes:
+            params, state = rule.stepped(state, params, slope, rate)
+        return params, state.mean, state.square
+
+    assert fits(start) == (dtype != torch.bfloat16)
+    found = path()
+    monkeypatch.setattr("imitation.optim.adamw.fits", lambda *groups: False)
+    tolerance = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 0.0}[dtype]
+    for mine, its in zip(found, path(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=tolerance, atol=tolerance)
 
 
 def test_a_rule_changes_neither_gradients_nor_weights_in_place():

@@ -15,6 +15,7 @@ from imitation.evaluate import evaluate, unfold
 from imitation.learners import BehaviourCloning
 from imitation.optim import Adam, AdamW, Muon
 from imitation.policies import GatedMlp, Mlp, PolicyConfig, ResidualMlp, StateSpace, Transformer
+from imitation.policies.tanh import tanh
 from imitation.train import Member, train
 from imitation.trained import policy_controller
 from mpc.closed_loop import simulate
@@ -128,6 +129,18 @@ def test_every_optimizer_takes_every_policy(config, optimizer, problem):
 
 def scaled(module, x):
     return (x - module.shift) / module.scale
+
+
+def test_tanh_is_exact_to_the_last_place_of_float32():
+    x = np.concatenate([np.linspace(-12, 12, 200_001), np.logspace(-44, 38, 100_001)]).astype(np.float32)
+    right = np.tanh(x.astype(np.float64))
+    error = np.abs(tanh(torch.from_numpy(x)).numpy() - right)
+    assert (error <= 0.53 * np.spacing(np.abs(right).astype(np.float32))).all()
+    ends = tanh(torch.tensor([[torch.nan, -torch.inf, torch.inf, 0.0]])[:, ::2])
+    assert ends[0, 0].isnan()
+    assert ends[0, 1] == 1.0
+    double = torch.linspace(-3, 3, 7, dtype=torch.float64)
+    assert torch.equal(tanh(double), double.tanh())
 
 
 def test_a_norm_is_torchs_layer_norm_before_the_non_linearity():

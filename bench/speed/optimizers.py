@@ -33,7 +33,7 @@ from imitation.optim.contract import GradientObjective, Objective, Params
 from imitation.optim.draws import asked, asked_first, drawn
 from imitation.optim.flat import FlatObjective, Layout
 from imitation.policies.configs import Mlp
-from imitation.population import forward, stacked
+from imitation.population import stacked
 from imitation.samples import Samples
 
 _NAN = float("nan")
@@ -140,7 +140,7 @@ class Population:
             policy.to(torch.float32)
         params, buffers = stacked(policies)
         data = [Samples(rng.normal(size=(4 * batch, 2)), rng.normal(size=(4 * batch, 1))) for _ in policies]
-        cloning = Cloning.of(forward(policies[0]), buffers, data, torch.float32)
+        cloning = Cloning.of(policies[0], buffers, data, torch.float32)
         objective = cloning.objective(torch.arange(batch).expand(members, batch))
         return cls(params, objective, objective.loss_and_grad(params))
 

@@ -25,7 +25,7 @@ from imitation.descent import descent
 from imitation.objective import Cloning
 from imitation.optim import AdamW
 from imitation.policies.configs import Mlp
-from imitation.population import forward, initial, stacked
+from imitation.population import initial, stacked
 from imitation.samples import Samples, minibatches
 
 POPULATIONS = 1, 8, 64
@@ -132,7 +132,7 @@ def population_steps(network: Mlp, data: Samples, batch: int, members: int) -> C
     reps = list(range(members))
     policies = [initial(network, _STATES, _INPUTS, data.x, rep, torch.float32) for rep in reps]
     params, buffers = stacked(policies)
-    cloning = Cloning.of(forward(policies[0]), buffers, [data] * members, torch.float32)
+    cloning = Cloning.of(policies[0], buffers, [data] * members, torch.float32)
 
     def objectives() -> Iterator[object]:
         for block in minibatches([_SAMPLES] * members, reps, batch, epochs=False):

@@ -34,7 +34,6 @@ from imitation.objective import Cloning
 from imitation.optim import Adam, Ema
 from imitation.optim.algebra import norm, plus
 from imitation.policies.configs import Mlp
-from imitation.population import forward
 from imitation.samples import minibatches, split
 from mpc.arrays import Array
 from mpc.configs import Online
@@ -135,7 +134,7 @@ def _along_a_gradient(
     trained = learned.last
     training = [split(rollouts, learner.validation)[0] for rollouts in learned.rollouts]
     dtype = next(iter(trained.params.values())).dtype
-    cloning = Cloning.of(forward(trained.policies[0]), trained.buffers, training, dtype, loss=learner.loss)
+    cloning = Cloning.of(trained.policies[0], trained.buffers, training, dtype, loss=learner.loss)
     sizes = [len(one) for one in training]
     places = next(minibatches(sizes, reps, learner.batch, epochs=False))[0]
     _, grads = cloning.objective(torch.from_numpy(places)).loss_and_grad(trained.params)

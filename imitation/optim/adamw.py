@@ -13,6 +13,7 @@ from torch import Tensor
 
 from imitation.optim.algebra import running, size, zeros
 from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
+from imitation.optim.fused import adamw, fits
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +53,27 @@ class AdamWRule(Rule):
     ) -> tuple[Params, AdamWState]:
         """New weights and state, the gradient at hand."""
         step = state.step + 1
+        if fits(params, grads, state.mean):
+            return self._in_one_pass(state, params, grads, step, lr)
         mean = running(state.mean, grads, self.beta1)
         square = {
             name: (state.square[name] * self.beta2).addcmul_(g, g, value=1 - self.beta2)
             for name, g in grads.items()
         }
         moved = {name: self._moved(p, mean[name], square[name], step, lr) for name, p in params.items()}
+        return moved, AdamWState(step, mean, square)
+
+    def _in_one_pass(
+        self, state: AdamWState, params: Params, grads: Params, step: int, lr: float | Tensor
+    ) -> tuple[Params, AdamWState]:
+        found = {
+            name: adamw(
+                p, grads[name], (state.mean[name], state.square[name]), step, lr, self.beta1, self.beta2,
+                self.eps, self.weight_decay,
+            )
+            for name, p in params.items()
+        }  # fmt: skip
+        moved, mean, square = ({name: one[part] for name, one in found.items()} for part in range(3))
         return moved, AdamWState(step, mean, square)
 
     def _moved(self, p: Tensor, mean: Tensor, square: Tensor, step: int, lr: float | Tensor) -> Tensor:

@@ -23,12 +23,14 @@ class Batch:
         losses: outputs to the loss of each sample ``(K, B)``.
         weights: of the samples in the sum ``(K, B)``; None: 1/B each.
         metric: M of the Gauss-Newton matrix ``(K, B, m, m)``, symmetric; None: the losses' Hessian.
+        gradient: named tensors to the loss ``(K,)`` and its gradient, written out; None: autograd's.
     """
 
     outputs: Callable[[Params], Tensor]
     losses: Callable[[Tensor], Tensor]
     weights: Tensor | None = None
     metric: Tensor | None = None
+    gradient: Callable[[Params], tuple[Tensor, Params]] | None = None
 
     def loss(self, params: Params) -> Tensor:
         """``(K,)``."""
@@ -118,6 +120,8 @@ class BatchObjective:
 
 
 def _loss_and_grad(batch: Batch, params: Params) -> tuple[Tensor, Params]:
+    if batch.gradient is not None:
+        return batch.gradient(params)
     leaves = _leaves(params)
     with torch.enable_grad():
         losses = batch.loss(leaves)

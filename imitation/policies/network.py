@@ -73,11 +73,15 @@ class PolicyNetwork(nn.Module):
 
     def population(self, tensors: Tensors, x: Tensor) -> Tensor:
         """The raw action for tensors of one model and ``x (B, L n)``, or of K and ``x (K, B, L n)``."""
-        scaled = (x - tensors["shift"].unsqueeze(-2)) / tensors["scale"].unsqueeze(-2)
+        scaled = self.scaled(tensors, x)
         if self.body.batched or x.dim() == 2:
             return self.body.run(tensors, scaled)
         own = {name: value for name, value in tensors.items() if name.startswith("body.")}
         return vmap(self.body.run)(own, scaled)
+
+    def scaled(self, tensors: Tensors, x: Tensor) -> Tensor:
+        """What the body sees of ``x (..., B, L n)``."""
+        return (x - tensors["shift"].unsqueeze(-2)) / tensors["scale"].unsqueeze(-2)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
