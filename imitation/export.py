@@ -1,5 +1,6 @@
 """A trained policy for other programs: ONNX, and C99 for a controller."""
 
+from copy import deepcopy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,7 @@ from mpc.c_source import check, table
 if TYPE_CHECKING:
     from imitation.policies.network import PolicyNetwork
 
-_ONNX = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}
-_OPSET, _IR = 20, 9
+_OPSET = 20
 _C = {
     "gelu": "0.5 * v * (1.0 + erf(v * 0.70710678118654752))",
     "relu": "v > 0.0 ? v : 0.0",
@@ -29,44 +29,27 @@ def to_onnx(policy: "PolicyNetwork") -> bytes:
     Opset 20, float32 whatever the policy's own type: runtimes lack GELU in double.
 
     Raises:
-        ValueError: where the package onnx is not installed.
+        ValueError: where the packages onnx and onnxscript are not installed, or the policy projects onto a U
+            that is no box.
     """
-    try:
-        onnx: Any = import_module("onnx")
-    except ImportError as error:
-        raise ValueError("writing ONNX needs the package onnx: pip install onnx") from error
-    make, kind = onnx.helper, onnx.TensorProto.FLOAT
-    tensors = {name: _numpy(value).astype(np.float32) for name, value in policy.state_dict().items()}
-    nodes = [
-        make.make_node("Sub", ["x", "shift"], ["centred"]),
-        make.make_node("Div", ["centred", "scale"], ["h0"]),
-    ]
-    depth = len(_layers(policy))
-    for i in range(depth):
-        into = "raw" if i == depth - 1 else f"a{i}"
-        names = [f"h{i}", f"body.layers.{i}.weight", f"body.layers.{i}.bias"]
-        nodes.append(make.make_node("Gemm", names, [into], transB=1))
-        if i < depth - 1:
-            nodes.append(make.make_node(_ONNX[policy.config.activation], [into], [f"h{i + 1}"]))
-    if policy.config.clip:
-        nodes += [
-            make.make_node("Max", ["raw", "low"], ["bounded"]),
-            make.make_node("Min", ["bounded", "high"], ["u"]),
-        ]
-    else:
-        nodes.append(make.make_node("Identity", ["raw"], ["u"]))
-        tensors = {name: value for name, value in tensors.items() if name not in ("low", "high")}
-    graph = make.make_graph(
-        nodes,
-        "policy",
-        [make.make_tensor_value_info("x", kind, ["batch", len(tensors["shift"])])],
-        [make.make_tensor_value_info("u", kind, ["batch", len(tensors[f"body.layers.{depth - 1}.bias"])])],
-        [onnx.numpy_helper.from_array(value, name) for name, value in tensors.items()],
-    )
-    model = make.make_model(graph, opset_imports=[make.make_opsetid("", _OPSET)], producer_name="centralpath")
-    model.ir_version = _IR
-    onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString()
+    import torch
+
+    _require_box(policy)
+    for name in ("onnx", "onnxscript"):
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise ValueError(
+                f"writing ONNX needs the package {name}: pip install 'centralpath[export]'"
+            ) from error
+    module = deepcopy(policy).float().eval()
+    x = torch.zeros(2, len(policy.shift))
+    with torch.no_grad():
+        program: Any = torch.onnx.export(
+            module, (x,), dynamo=True, opset_version=_OPSET, input_names=["x"], output_names=["u"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False,
+        )  # fmt: skip
+    return program.model_proto.SerializeToString()
 
 
 def to_c(policy: "PolicyNetwork", name: str = "policy", states: int = 100) -> dict[str, str]:
@@ -102,15 +85,19 @@ def _layers(policy: "PolicyNetwork") -> Any:
     config = policy.config
     if not isinstance(config, Mlp) or config.norm != "none":
         raise ValueError(
-            f"policy must be an Mlp without norm layers to be exported, got {config}; train one, or use "
-            f"torch.export on the module"
+            f"policy must be an Mlp without norm layers to be written as C, got {config}; train one, or "
+            f"export it as ONNX"
         )
-    if config.clip and policy.U is not None and not policy.U.is_box:
+    _require_box(policy)
+    return policy.body.layers  # type: ignore[attr-defined]
+
+
+def _require_box(policy: "PolicyNetwork") -> None:
+    if policy.config.clip and policy.U is not None and not policy.U.is_box:
         raise ValueError(
             "policy projects onto a U that is no box, by a quadratic program that is not exported; train one "
             "with clip=False, and project in the program that calls it"
         )
-    return policy.body.layers  # type: ignore[attr-defined]
 
 
 def _numpy(value: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from imitation.export import to_c, to_onnx
-from imitation.policies.configs import GatedMlp, Mlp
+from imitation.policies.configs import GatedMlp, Mlp, ResidualMlp, StateSpace, Transformer
 from mpc.polytope import Polytope
 
 CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -28,25 +28,35 @@ def states(count, dtype):
 def drawn(config, dtype=torch.float32):
     policy = config.build(3, 2, Polytope.box([-0.1, -0.2], [0.1, 0.3]))
     policy.draw(torch.Generator().manual_seed(0))
-    policy.fit_inputs(
-        3 + 2 * torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    )
+    policy.fit_inputs(states(50, torch.float64).repeat(1, config.history))
     return policy.to(dtype).eval()
 
 
-@by_config
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_onnx_has_the_same_actions(config, dtype):
+@pytest.mark.parametrize(
+    "config",
+    [
+        *CONFIGS[:2],
+        Mlp(width=8, depth=3, norm="layer"),
+        GatedMlp(width=8, depth=3),
+        ResidualMlp(width=8, blocks=1, clip=True),
+        Transformer(width=8, heads=2, blocks=1, history=3, chunk=2),
+        Transformer(width=8, heads=2, blocks=1, history=3, attention="linear"),
+        StateSpace(width=8, blocks=1, states=4, history=3),
+    ],
+    ids=lambda c: c.architecture,
+)
+def test_onnx_has_the_same_actions(config):
     runtime = pytest.importorskip(
         "onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime"
     )
-    policy = drawn(config, dtype)
+    policy = drawn(config, torch.float64)
     session = runtime.InferenceSession(to_onnx(policy), providers=["CPUExecutionProvider"])
-    x = states(40, torch.float64)
+    assert policy.shift.dtype == torch.float64
+    x = states(40, torch.float64).repeat(1, config.history)
     (u,) = session.run(["u"], {"x": x.to(torch.float32).numpy()})
     with torch.no_grad():
-        np.testing.assert_allclose(u, policy(x.to(dtype)).numpy(), atol=1e-5)
-    assert session.run(["u"], {"x": x[:1].to(torch.float32).numpy()})[0].shape == (1, 2)
+        np.testing.assert_allclose(u, policy(x).numpy(), atol=1e-5)
+    assert session.run(["u"], {"x": x[:1].to(torch.float32).numpy()})[0].shape == (1, 2 * config.chunk)
     if config.clip:
         low, high = np.float32([-0.1, -0.2]), np.float32([0.1, 0.3])
         assert ((low <= u) & (u <= high)).all()
@@ -55,14 +65,12 @@ def test_onnx_has_the_same_actions(config, dtype):
 
 def test_what_is_not_exported_is_refused():
     triangle = Polytope([[1, 0], [0, 1], [-1, -1]], [1, 1, 1])
-    for policy, message in [
-        (Mlp(clip=True).build(3, 2, triangle), "projects onto a U that is no box"),
-        (GatedMlp().build(3, 2), "must be an Mlp without norm layers to be exported"),
-        (Mlp(norm="layer").build(3, 2), "must be an Mlp without norm layers to be exported"),
-    ]:
-        for export in (to_c, to_onnx):
-            with pytest.raises(ValueError, match=message):
-                export(policy)
+    for export in (to_c, to_onnx):
+        with pytest.raises(ValueError, match="projects onto a U that is no box"):
+            export(Mlp(clip=True).build(3, 2, triangle))
+    for policy in (GatedMlp().build(3, 2), Mlp(norm="layer").build(3, 2)):
+        with pytest.raises(ValueError, match="must be an Mlp without norm layers to be written as C"):
+            to_c(policy)
 
 
 @pytest.mark.skipif(CC is None, reason="no C compiler (cc, gcc or clang) is installed")
@@ -88,8 +96,10 @@ def test_c_has_the_same_actions_and_tests_itself(config, tmp_path):
 def test_a_missing_package_is_named(monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ValueError, match="writing ONNX needs the package onnx: pip install onnx"):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(
+        ValueError, match=r"needs the package onnxscript: pip install 'centralpath\[export\]'"
+    ):
         to_onnx(drawn(CONFIGS[0]))
 
 

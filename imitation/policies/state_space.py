@@ -51,7 +51,7 @@ class StateSpaceBody(nn.Module):
     def sequence(self, tensors: Tensors, h: Tensor) -> Tensor:
         """What each position would do that saw no more than those before it ``(B, L, l m)``."""
 
-        x = affine(h.reshape(len(h), self.config.history, -1), *named(tensors, "first"))
+        x = affine(h.unflatten(-1, (self.config.history, -1)), *named(tensors, "first"))
         for i in range(self.config.blocks):
             u = layer_norm(x, *named(tensors, f"norms.{i}"))
             entering = affine(u, *named(tensors, f"enter.{i}"))

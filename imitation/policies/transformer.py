@@ -43,7 +43,7 @@ class TransformerBody(nn.Module):
         """What each position would do that saw no more than those before it ``(B, L, l m)``."""
 
         L, blocks = self.config.history, self.config.blocks
-        x = affine(h.reshape(len(h), L, -1), *named(tensors, "first")) + tensors["body.positions"]
+        x = affine(h.unflatten(-1, (L, -1)), *named(tensors, "first")) + tensors["body.positions"]
         for i in range(blocks):
             before = layer_norm(x, *named(tensors, f"norms.{2 * i}"))
             attended = self._attention(affine(before, *named(tensors, f"attend.{i}")))
