@@ -1,6 +1,7 @@
 """Losses of one action error, in the action's own units or in those of the expert's cost."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,6 +9,10 @@ from torch.nn.functional import huber_loss
 
 Loss = Callable[[Tensor, Tensor | None], Tensor]
 """Of an error ``(..., m)`` and, where the loss uses it, the curvature ``(..., m, m)`` there: ``(...)``."""
+
+Rows = dict[str, Tensor]
+"""Columns of samples ``(K, B, ...)``, or of all of them in one table ``(S, ...)``: states 'x', targets 'u',
+and 'curvature' and 'room' where a criterion uses them."""
 
 
 def l2(error: Tensor, curvature: Tensor | None = None) -> Tensor:
@@ -55,6 +60,16 @@ def excess_slope(error: Tensor, curvature: Tensor | None) -> Tensor:
     return (curvature @ error[..., None])[..., 0]
 
 
+def overrun(error: Tensor, curvature: Tensor, room: Tensor) -> Tensor:
+    """``max(e'We / 2 - room, 0)``: what an error costs beyond the ``room (...)`` that it has: (...)."""
+    return (excess(error, curvature) - room).clamp(min=0.0)
+
+
+def overrun_slope(error: Tensor, curvature: Tensor, room: Tensor) -> Tensor:
+    slope = excess_slope(error, curvature)
+    return slope * ((error * slope).sum(dim=-1, keepdim=True) / 2 > room[..., None])
+
+
 LOSSES = {
     "l2": (l2, l2_slope),
     "l1": (l1, l1_slope),
@@ -67,3 +82,31 @@ LOSSES = {
 def loss_function(name: str) -> Loss:
     """The loss of that name."""
     return LOSSES[name][0]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What errors of actions cost: ``loss + stability max(e'We/2 - room, 0)``.
+
+    Args:
+        loss, slope: of an error and of the curvature W there, and its gradient in the error.
+        stability: weight of what an error costs beyond its room.
+    """
+
+    loss: Loss
+    slope: Loss
+    stability: float = 0.0
+
+    def losses(self, y: Tensor, rows: Rows) -> Tensor:
+        """Of actions ``(K, B, m)``: (K, B)."""
+        error, W = y - rows["u"], rows.get("curvature")
+        if W is None or not self.stability:
+            return self.loss(error, W)
+        return self.loss(error, W) + self.stability * overrun(error, W, rows["room"])
+
+    def slopes(self, y: Tensor, rows: Rows) -> Tensor:
+        """Their gradients in the actions ``(K, B, m)``."""
+        error, W = y - rows["u"], rows.get("curvature")
+        if W is None or not self.stability:
+            return self.slope(error, W)
+        return self.slope(error, W) + self.stability * overrun_slope(error, W, rows["room"])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imitation.losses import LOSSES, Loss, loss_function
+from imitation.losses import LOSSES, Criterion, Loss, Rows
 from imitation.optim.batches import Batch, BatchObjective
 from imitation.policies.contract import Tensors
 from imitation.policies.traced import Traced, traced
@@ -21,31 +21,28 @@ _CACHED = 4096  # samples of all members of a group, whose activations stay in t
 
 @dataclass(frozen=True, eq=False)
 class Cloning:
-    """``loss(forward(params, x) - u)`` over the samples of K members, which lie in one table.
+    """The criterion of ``forward(params, x)`` over the samples of K members, which lie in one table.
 
     Args:
         forward: the population's raw policy.
         traced: the same with its backward pass written out, where it has one and the loss is of actions.
         buffers: the policy's buffers ``(K, ...)``.
-        loss, slope: of an error and of the expert's curvature there, and its gradient in the error.
-        metric: of the outputs in the Gauss-Newton matrix: the loss's own Hessian, or the curvature.
+        criterion: what is minimised.
         derivatives: 1 where the loss is also of the policy's Jacobian, 2 where of its Hessian too.
-        x, u: states ``(S, n)`` and target actions ``(S, m)`` of all members; behind an action stand its
-            derivatives in one state after the other ``(n m)``, and the second ones ``(n n m)``.
-        curvature: of the expert's value in its action ``(S, m, m)``, where it is used.
+        table: states ``x (S, n)`` and target actions ``u (S, m)`` of all members; behind an action stand its
+            derivatives in one state after the other ``(n m)``, and the second ones ``(n n m)``. Where they
+            are used: the ``curvature (S, m, m)`` of the expert's value in its action, the ``room (S,)``, and
+            the ``metric (S, m, m)`` of the outputs in the Gauss-Newton matrix, in the place of the loss's own
+            Hessian.
         starts, sizes: first row and number of rows of each member ``(K,)``.
     """
 
     forward: Forward
     traced: Traced | None
     buffers: Tensors
-    loss: Loss
-    slope: Loss
-    metric: Literal["loss", "curvature"]
+    criterion: Criterion
     derivatives: int
-    x: Tensor
-    u: Tensor
-    curvature: Tensor | None
+    table: Rows
     starts: Tensor
     sizes: Tensor
 
@@ -61,6 +58,7 @@ class Cloning:
         metric: Literal["loss", "curvature"] = "loss",
         jacobian: float = 0.0,
         hessian: float = 0.0,
+        stability: float = 0.0,
     ) -> "Cloning":
         """The loss of that name over one member's samples after the other, for policies of that architecture.
 
@@ -75,53 +73,51 @@ class Cloning:
         def joined(name: str) -> Tensor:
             return torch.from_numpy(np.concatenate([getattr(one, name) for one in training])).to(dtype)
 
-        sizes = torch.tensor([len(one) for one in training])
-        curvature = joined("curvature") if "curvature" in (loss, metric) else None
-        if curvature is not None and loss != "curvature":
-            curvature = curvature * (2 / curvature.diagonal(dim1=1, dim2=2).sum(dim=1).mean())
-        u, of = joined("u"), loss_function(loss)
-        x, m, order = joined("x"), u.shape[1], 2 if hessian else int(jacobian > 0)
+        table = {"x": joined("x"), "u": joined("u")}
+        order, n, m = 2 if hessian else int(jacobian > 0), table["x"].shape[1], table["u"].shape[1]
+        of, slope = LOSSES[loss]
         if order:
-            of = _with_derivatives(of, m, m * x.shape[1], jacobian, hessian)
-            u = torch.cat([u, joined("dudx").mT.flatten(1)], dim=1)
+            of = _with_derivatives(of, m, m * n, jacobian, hessian)
+            table["u"] = torch.cat([table["u"], joined("dudx").mT.flatten(1)], dim=1)
         if order == 2:
-            u = torch.cat([u, joined("d2udx2").permute(0, 2, 3, 1).flatten(1)], dim=1)
+            second = joined("d2udx2").permute(0, 2, 3, 1).flatten(1)
+            table["u"] = torch.cat([table["u"], second], dim=1)
+        if loss == "curvature" or stability:
+            table["curvature"] = joined("curvature")
+        if stability:
+            table["room"] = joined("room")
+        if metric == "curvature":
+            W = joined("curvature")
+            scale = 1.0 if loss == "curvature" else 2 / W.diagonal(dim1=1, dim2=2).sum(dim=1).mean()
+            table["metric"] = W * scale
+        sizes = torch.tensor([len(one) for one in training])
+        written = None if order else traced(policy)
+        criterion = Criterion(of, slope, stability)
         starts = sizes.cumsum(0) - sizes
-        return cls(
-            forward(policy), None if order else traced(policy), buffers, of, LOSSES[loss][1], metric, order,
-            x, u, curvature, starts, sizes,
-        )  # fmt: skip
+        return cls(forward(policy), written, buffers, criterion, order, table, starts, sizes)
 
     def objective(self, places: Tensor) -> BatchObjective:
         """On the minibatch ``places (K, B)``, each member's counted from its own first sample."""
-        rows = places + self.starts[:, None]
-        K, each = len(rows), max(1, _CACHED // rows.shape[1])
+        places = places + self.starts[:, None]
+        K, each = len(places), max(1, _CACHED // places.shape[1])
         own = [slice(first, first + each) for first in range(0, K, each)] if each < K else []
-        x, u, W = self._gathered(rows)
-        groups = tuple(
-            (members, self._batch(x[members], u[members], None if W is None else W[members], members=members))
-            for members in own
-        )
-        return BatchObjective(self._batch(x, u, W), self.parts, groups)
+        rows = self._gathered(places)
+        groups = tuple((members, self._batch(rows, members=members)) for members in own)
+        return BatchObjective(self._batch(rows), self.parts, groups)
 
-    def _gathered(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """States, actions and curvatures of the samples ``rows (K, B)`` of the table."""
+    def _gathered(self, places: Tensor) -> Rows:
+        """The rows ``places (K, B)`` of the table."""
+        at = places.flatten()
+        return {
+            name: column.index_select(0, at).view(*places.shape, *column.shape[1:])
+            for name, column in self.table.items()
+        }
 
-        def chosen(table: Tensor) -> Tensor:
-            return table.index_select(0, rows.flatten()).view(*rows.shape, *table.shape[1:])
-
-        return chosen(self.x), chosen(self.u), None if self.curvature is None else chosen(self.curvature)
-
-    def _batch(
-        self,
-        x: Tensor,
-        u: Tensor,
-        W: Tensor | None,
-        weights: Tensor | None = None,
-        members: slice = slice(None),
-    ) -> Batch:
+    def _batch(self, rows: Rows, weights: Tensor | None = None, members: slice = slice(None)) -> Batch:
         """The loss of these members on their samples ``(K, B, ...)``."""
+        rows = {name: column[members] for name, column in rows.items()}
         buffers = {name: buffer[members] for name, buffer in self.buffers.items()}
+        x, known, criterion = rows["x"], self.traced, self.criterion
 
         def outputs(params: Tensors) -> Tensor:
             def policy(at: Tensor) -> Tensor:
@@ -129,18 +125,15 @@ class Cloning:
 
             return policy(x) if not self.derivatives else _expanded(policy, x, self.derivatives)
 
-        metric = W if self.metric == "curvature" else None
-        batch = Batch(outputs, lambda y: self.loss(y - u, W), weights, metric)
-        if self.traced is None:
+        batch = Batch(outputs, lambda y: criterion.losses(y, rows), weights, rows.get("metric"))
+        if known is None:
             return batch
-        known = self.traced
 
         @torch.no_grad()
         def gradient(params: Tensors) -> tuple[Tensor, Tensors]:
             y, pulled = known(params | buffers, x)
-            error = y - u
             share = 1 / x.shape[1] if weights is None else weights[..., None]
-            return batch.summed(self.loss(error, W)), pulled(self.slope(error, W) * share)
+            return batch.summed(criterion.losses(y, rows)), pulled(criterion.slopes(y, rows) * share)
 
         return replace(batch, gradient=gradient)
 
@@ -148,9 +141,9 @@ class Cloning:
         """Each member's whole training set; those that have fewer samples run out with weights 0."""
         for first in range(0, int(self.sizes.max()), _PART):
             places = torch.arange(first, min(first + _PART, int(self.sizes.max())))
-            inside = (places < self.sizes[:, None]).to(self.x.dtype)
+            inside = (places < self.sizes[:, None]).to(self.table["x"].dtype)
             rows = self.starts[:, None] + torch.minimum(places, self.sizes[:, None] - 1)
-            yield self._batch(*self._gathered(rows), weights=inside / self.sizes[:, None])
+            yield self._batch(self._gathered(rows), weights=inside / self.sizes[:, None])
 
 
 def _expanded(policy: Callable[[Tensor], Tensor], x: Tensor, order: int) -> Tensor:

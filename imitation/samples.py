@@ -19,7 +19,7 @@ class Samples:
     Windows of L states, oldest first, and plans of l inputs, next first; L = l = 1 is state and action.
     ``curvature (S, m, m)`` is that of the expert's value in its action and ``dudx (S, m, n)`` the Jacobian of
     that action; None where the labels have none. ``d2udx2 (S, m, n, n)`` is its Hessian, which no label
-    holds: an expert is asked for it.
+    holds: an expert is asked for it. ``room (S,)`` is what an error may cost before it is penalised.
     """
 
     x: Array
@@ -27,6 +27,7 @@ class Samples:
     curvature: Array | None = None
     dudx: Array | None = None
     d2udx2: Array | None = None
+    room: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -68,7 +69,8 @@ def with_capped_curvature(training: Samples, validation: Samples, cap: float) ->
     if training.curvature is None or validation.curvature is None:
         raise ValueError(
             "rollouts hold no label.curvature, which this learner weighs errors by; demonstrate with an "
-            "expert that has one (Online, Barrier, Explicit, Lqr), and keep its labels"
+            "expert that has one (Online, Barrier, Explicit, Lqr), and keep its labels, or take a loss and a "
+            "metric without curvature and stability = 0"
         )
     most = cap * float(np.median(np.linalg.eigvalsh(training.curvature)[:, -1]))
     return (

@@ -133,6 +133,8 @@ def _prepare(
         training = replace(training, d2udx2=_hessians(expert, training.x))
     if learner.uses_curvature:
         training, validation = with_capped_curvature(training, validation, learner.curvature_cap)
+        present = training.x[:, -n:]
+        training = replace(training, room=((present @ problem.Q) * present).sum(axis=1) / 2)
     dtype = getattr(torch, learner.dtype)
     policy = initial(learner.policy, problem.n, problem.m, training.x, member.rep, dtype, problem.U)
     steps = learner.steps
@@ -202,7 +204,7 @@ class _Run:
         cloning = Cloning.of(
             members[0].policy, buffers, [one.training for one in members],
             getattr(torch, learner.dtype), loss=learner.loss, metric=learner.metric,
-            jacobian=learner.jacobian, hessian=learner.hessian,
+            jacobian=learner.jacobian, hessian=learner.hessian, stability=learner.stability,
         )  # fmt: skip
         rule = members[0].optimizer.rule()
         return cls(problem, learner, rule, members, cloning, params, buffers)
@@ -249,7 +251,7 @@ class _Run:
     def rates(self) -> float | Tensor:
         """Learning rate of all members, or of each ``(K,)``."""
         rates = [one.lr for one in self.members]
-        return rates[0] if len(set(rates)) == 1 else torch.tensor(rates, dtype=self.cloning.x.dtype)
+        return rates[0] if len(set(rates)) == 1 else torch.tensor(rates, dtype=self.cloning.table["x"].dtype)
 
     def kept(
         self, before: Params, now: Params, seen: dict[int, dict[str, np.ndarray]]
@@ -274,7 +276,7 @@ class _Run:
                 tensors = {name: value[k] for name, value in (params | self.buffers).items()}
                 one.policy.load_state_dict(tensors)
                 x, u, W = (
-                    None if rows is None else torch.from_numpy(rows).to(self.cloning.x.dtype)
+                    None if rows is None else torch.from_numpy(rows).to(self.cloning.table["x"].dtype)
                     for rows in (one.validation.x, one.validation.u, one.validation.curvature)
                 )
                 with torch.no_grad():

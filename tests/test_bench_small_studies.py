@@ -110,9 +110,9 @@ def test_descend_trains_a_member_the_same_in_any_company():
 
 def test_digits_are_pixels_and_one_hot_labels():
     cloning, params = digit_classifiers([0, 1], Mlp(width=8, depth=2, normalise=False), count=50)
-    assert cloning.x.shape == (100, 64)
-    assert (cloning.x.min(), cloning.x.max()) == (0, 1)
-    assert torch.equal(cloning.u.sum(dim=1), torch.ones(100, dtype=torch.float64))
+    assert cloning.table["x"].shape == (100, 64)
+    assert (cloning.table["x"].min(), cloning.table["x"].max()) == (0, 1)
+    assert torch.equal(cloning.table["u"].sum(dim=1), torch.ones(100, dtype=torch.float64))
     loss, _ = cloning.objective(whole_set(cloning)).loss_and_grad(params)
     assert (loss < 0.5).all()
 

@@ -8,9 +8,9 @@ import torch
 
 from imitation.demonstrate import demonstrate
 from imitation.learners.configs import BehaviourCloning
-from imitation.losses import LOSSES
+from imitation.losses import LOSSES, Criterion
 from imitation.objective import Cloning
-from imitation.optim import AdamW
+from imitation.optim import Adam, AdamW
 from imitation.optim.flat import FlatObjective, Layout
 from imitation.policies.configs import Mlp
 from imitation.population import forward, mapped, stacked
@@ -27,10 +27,11 @@ M = 2
 def samples(size, seed):
     rng = np.random.default_rng(seed)
     roots = rng.normal(size=(size, M, M))
-    return Samples(rng.normal(size=(size, 3)), rng.normal(size=(size, M)), roots @ np.swapaxes(roots, 1, 2))
+    x, u, W = rng.normal(size=(size, 3)), rng.normal(size=(size, M)), roots @ np.swapaxes(roots, 1, 2)
+    return Samples(x, u, W, room=rng.uniform(0, 2, size))
 
 
-def population(loss, metric="loss", by=forward, activation="gelu", dtype=torch.float64):
+def population(loss, metric="loss", by=forward, activation="gelu", dtype=torch.float64, stability=0.0):
     shape = Mlp(width=4, depth=3, normalise=False, activation=activation)
     policies = [shape.build(3, M) for _ in SIZES]
     for k, policy in enumerate(policies):
@@ -38,7 +39,7 @@ def population(loss, metric="loss", by=forward, activation="gelu", dtype=torch.f
     params, buffers = stacked(policies)
     training = [samples(size, k) for k, size in enumerate(SIZES)]
     params, buffers = ({name: p.to(dtype) for name, p in part.items()} for part in (params, buffers))
-    cloning = Cloning.of(policies[0], buffers, training, dtype, loss=loss, metric=metric)
+    cloning = Cloning.of(policies[0], buffers, training, dtype, loss=loss, metric=metric, stability=stability)
     return replace(cloning, forward=by(policies[0])), params, training
 
 
@@ -111,8 +112,9 @@ def test_the_gauss_newton_matrix_and_gradients_of_samples(loss, metric):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("activation", ["gelu", "relu", "tanh"])
 @pytest.mark.parametrize("loss", ["l2", "l1", "huber", "curvature"])
-def test_the_gradient_written_out_is_that_of_autograd(loss, activation, dtype):
-    cloning, params, _ = population(loss, activation=activation, dtype=dtype)
+@pytest.mark.parametrize("stability", [0.0, 0.7])
+def test_the_gradient_written_out_is_that_of_autograd(loss, activation, dtype, stability):
+    cloning, params, _ = population(loss, activation=activation, dtype=dtype, stability=stability)
     assert cloning.traced is not None
     objective, by_graph = cloning.objective(PLACES), replace(cloning, traced=None).objective(PLACES)
     close = {"rtol": 1e-12, "atol": 1e-14} if dtype == torch.float64 else {"rtol": 1e-5, "atol": 1e-6}
@@ -122,6 +124,53 @@ def test_the_gradient_written_out_is_that_of_autograd(loss, activation, dtype):
     ):
         torch.testing.assert_close(mine[0], its[0], **close)
         torch.testing.assert_close(mine[1], its[1], **close)
+
+
+def test_errors_are_penalised_beyond_their_room():
+    W = torch.tensor([[[2.0, 1.0], [1.0, 4.0]]])
+    rows = {"u": torch.zeros(1, 2), "curvature": W, "room": torch.tensor([3.0])}
+    criterion = Criterion(*LOSSES["l2"], stability=0.5)
+    within, beyond = torch.tensor([[1.0, 0.5]]), torch.tensor([[1.0, 1.0]])  # e'We / 2 = 2 and 4
+    torch.testing.assert_close(criterion.losses(within, rows), torch.tensor([0.625]))
+    torch.testing.assert_close(criterion.losses(beyond, rows), torch.tensor([1.0 + 0.5 * (4 - 3)]))
+    torch.testing.assert_close(criterion.slopes(within, rows), within)
+    torch.testing.assert_close(criterion.slopes(beyond, rows), beyond + 0.5 * torch.tensor([[3.0, 5.0]]))
+
+
+def test_within_its_room_an_error_lets_the_value_fall_by_half_of_the_state():
+    problem, rng = catalogue.double_integrator(N=10, Qf="dare"), np.random.default_rng(0)
+    expert, system = LqrExpert(problem), problem.system
+    x, e = 1e-2 * rng.normal(size=(50, 2)), rng.normal(size=(50, 1))
+    label = expert(x)
+    costs = (e[:, None] @ label.curvature @ e[..., None])[:, 0, 0] / 2
+    room = ((x @ problem.Q) * x).sum(axis=1) / 2
+    u = label.u + e * np.sqrt(rng.uniform(0, 1, 50) * room / costs)[:, None]
+
+    def level(x):
+        return expert(x).value + ((x @ problem.Q) * x).sum(axis=1)
+
+    fall = level(x) - level(x @ system.A.T + u @ system.B.T)
+    effort = ((u @ problem.R) * u).sum(axis=1)
+    assert (fall - effort >= room * (1 - 1e-9)).all()
+
+
+def test_a_fit_with_the_penalty_oversteps_less():
+    problem = catalogue.double_integrator()
+    rollouts = demonstrate(problem, OnlineExpert(problem), "double_integrator", 0, 8, 15).rollouts
+    learner = BehaviourCloning(
+        policy=Mlp(width=6, depth=2), optimizer=Adam(lr=3e-3), steps=2000, batch=32, schedule="cosine",
+        validation=0.0,
+    )  # fmt: skip
+    kept, label = rollouts.labels.usable, rollouts.labels
+    x, W = rollouts.x[:, :-1][kept], label.curvature[kept]
+
+    def beyond(stability):
+        members = [Member(rollouts, rep) for rep in range(4)]
+        error = train(problem, replace(learner, stability=stability), members).act(x) - label.u[kept]
+        costs = np.einsum("kbi,bij,kbj->kb", error, W, error) / 2
+        return (costs > ((x @ problem.Q) * x).sum(axis=1) / 2).mean()
+
+    assert beyond(10.0) < 0.9 * beyond(0.0)
 
 
 def test_a_gradient_is_zero_where_nothing_is_wrong():

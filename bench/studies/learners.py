@@ -113,7 +113,7 @@ def _learners(scale: _Scale) -> dict[str, LearnerConfig]:
         NoiseInjection(cloning, scale=1.0),
         Dagger(cloning, rounds=5),
         Dart(cloning, rounds=5),
-        Cmile(cloning, rounds=5),
+        Cmile(replace(cloning, stability=1.0), rounds=5),
         Forward(at_a_time),
     )
     return dict(zip(_STYLES, learners, strict=True))

@@ -22,9 +22,13 @@ def cmile(
     """Rounds: label loops of ``pi_k``, fit ``pi^_k`` to them, ``pi_{k+1} = (1 - a) pi_k + a pi^_k``.
 
     ``pi_0`` is the expert. What is deployed after R rounds is ``pi_R`` without the expert's share
-    ``(1 - a)^R``, the others' scaled to a sum of 1. With ``aggregate`` each fit is to all rounds so far. The
-    paper's stability constraint on the fits is left out. ``observe`` is never asked: no fit is deployed
-    alone.
+    ``(1 - a)^R``, the others' scaled to a sum of 1. With ``aggregate`` each fit is to all rounds so far.
+
+    The paper constrains each fit to keep the closed loop incrementally stable; here, as a penalty
+    (``base.stability``), the expert's value is to fall along the fit's loop. With ``L = V + x'Qx``, W =
+    d2Q/du2 and an error e of the input, ``L(x+) = L(x) - x'Qx - u'Ru + e'We/2`` to second order where no
+    constraint is active: errors of up to half of x'Qx leave half of it to the fall. ``observe`` is never
+    asked: no fit is deployed alone.
     """
     plans = [round_sizes(pupil, config.rounds) for pupil in pupils]
     tried, accounts = [0] * len(pupils), [Account() for _ in pupils]

@@ -73,6 +73,9 @@ class BehaviourCloning(Teachable):
     """Weight of the same loss of the policy's Jacobian (TaSIL of order 1: loss 'l1' and weight 1)."""
     hessian: float = 0.0
     """Weight of the same loss of its second derivatives (TaSIL of order 2: 10); for smooth experts."""
+    stability: float = 0.0
+    """Weight of a penalty ``max(e'We/2 - x'Qx/2, 0)`` on errors that cost more than half of the state: within
+    that room the expert's value falls along the policy's loop too."""
     steps: int = 2000
     """Gradient steps."""
     batch: int = 256
@@ -92,7 +95,8 @@ class BehaviourCloning(Teachable):
         for name, value in (("steps", self.steps), ("batch", self.batch), ("epochs", self.epochs)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        for name, value in (("jacobian", self.jacobian), ("hessian", self.hessian)):
+        weights = ("jacobian", self.jacobian), ("hessian", self.hessian), ("stability", self.stability)
+        for name, value in weights:
             if not value >= 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
         if (self.jacobian or self.hessian) and (
@@ -100,7 +104,7 @@ class BehaviourCloning(Teachable):
         ):
             raise ValueError(
                 f"jacobian = {self.jacobian} and hessian = {self.hessian} need a policy without history and "
-                f"chunk, and loss and metric without curvature"
+                f"chunk, and loss and metric without curvature and stability = 0"
             )
         if self.uses_curvature and self.policy.chunk > 1:
             raise ValueError(
@@ -135,7 +139,7 @@ class BehaviourCloning(Teachable):
     @property
     def uses_curvature(self) -> bool:
         """Whether the labels must have a curvature."""
-        return "curvature" in (self.loss, self.metric)
+        return "curvature" in (self.loss, self.metric) or self.stability > 0
 
 
 @dataclass(frozen=True)
@@ -254,8 +258,9 @@ class Forward(Teachable):
 class Cmile(Teachable):
     """Move from the expert to the learner in small steps (Tu, Robey, Zhang, Matni, arXiv 2102.09161)."""
 
-    base: BehaviourCloning = field(default_factory=BehaviourCloning)
-    """How each round's policy is fitted."""
+    base: BehaviourCloning = field(default_factory=lambda: BehaviourCloning(stability=1.0))
+    """How each round's policy is fitted: with a penalty where the expert's value would not fall, which needs
+    labels with a curvature (stability = 0 does without)."""
     rounds: int = 5
     """Rounds; episodes divide evenly among them."""
     step: float = 0.3
