@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from imitation.losses import LOSSES, Criterion, Loss, Rows
 from imitation.optim.batches import Batch, BatchObjective
-from imitation.policies.contract import Tensors
+from imitation.policies.contract import Foresees, Tensors
 from imitation.policies.traced import Traced, traced
-from imitation.population import Forward, forward
+from imitation.population import Forward, learned
 from imitation.samples import Samples
 
 _PART = 4096  # samples of a member in one part of the whole training set
@@ -24,7 +24,7 @@ class Cloning:
     """The criterion of ``forward(params, x)`` over the samples of K members, which lie in one table.
 
     Args:
-        forward: the population's raw policy.
+        forward: what the criterion is of: the population's raw policy, or its logits.
         traced: the same with its backward pass written out, where it has one and the loss is of actions.
         buffers: the policy's buffers ``(K, ...)``.
         criterion: what is minimised.
@@ -92,9 +92,10 @@ class Cloning:
             table["metric"] = W * scale
         sizes = torch.tensor([len(one) for one in training])
         written = None if order else traced(policy)
-        criterion = Criterion(of, slope, stability)
+        own = getattr(policy, "body", None)
+        criterion = own.criterion() if isinstance(own, Foresees) else Criterion(of, slope, stability)
         starts = sizes.cumsum(0) - sizes
-        return cls(forward(policy), written, buffers, criterion, order, table, starts, sizes)
+        return cls(learned(policy), written, buffers, criterion, order, table, starts, sizes)
 
     def objective(self, places: Tensor) -> BatchObjective:
         """On the minibatch ``places (K, B)``, each member's counted from its own first sample."""

@@ -40,21 +40,55 @@ def samples(rollouts: Rollouts, history: int = 1, chunk: int = 1) -> Samples:
     one that a plan of ``chunk`` inputs from it on would need and lacks. Before the first state of an episode
     there were others like it, as ``mpc.controllers.Planner`` has it.
     """
-    E, T, labels = rollouts.episodes, rollouts.steps, rollouts.labels
-    past = np.maximum(np.arange(T)[:, None] + np.arange(1 - history, 1), 0)
-    windows = rollouts.x[:, past].reshape(E, T, history * rollouts.x.shape[2])
+    steps = _Steps.of(rollouts, history, chunk)
+    keep, labels = steps.keep, rollouts.labels
     if labels is None:
-        inputs, known = rollouts.u, np.arange(T) < rollouts.length[:, None]
-    else:
-        inputs, known = labels.u, labels.usable
-    ahead = np.arange(max(T - chunk + 1, 0))[:, None] + np.arange(chunk)
-    keep = np.zeros((E, T), bool)
-    keep[:, : len(ahead)] = known[:, ahead].all(axis=2)
-    plans = inputs[:, ahead].reshape(E, len(ahead), chunk * inputs.shape[2])[keep[:, : len(ahead)]]
-    if labels is None:
-        return Samples(windows[keep], plans)
+        return Samples(steps.windows[keep], steps.plans[keep])
     kept = (None if value is None else value[keep] for value in (labels.curvature, labels.dudx))
-    return Samples(windows[keep], plans, *kept)
+    return Samples(steps.windows[keep], steps.plans[keep], *kept)
+
+
+def foreseen(rollouts: Rollouts, history: int = 1, chunk: int = 1) -> Samples:
+    """The steps of ``samples``, once for each piece of the future 1, 2, 4, ... steps ahead, and for the end.
+
+    ``x (S, 2 L n)``: the window of the past, and the L states from that step on, the last one repeated beyond
+    the end of the episode. ``u (S, (l + 1) m)``: the plan, and the input that led to that step.
+    """
+    steps, length = _Steps.of(rollouts, history, chunk), rollouts.length
+    episode, t = np.nonzero(steps.keep)
+    left = length[episode] - t
+    x, u = [], []
+    for ahead in (*(2 ** np.arange(int(rollouts.steps).bit_length())), left):
+        there = np.broadcast_to(ahead, left.shape) <= left
+        e, now, then = episode[there], t[there], (t + ahead)[there]
+        future = np.minimum(then[:, None] + np.arange(history), length[e, None])
+        x.append(np.hstack([steps.windows[e, now], rollouts.x[e[:, None], future].reshape(len(e), -1)]))
+        u.append(np.hstack([steps.plans[e, now], rollouts.u[e, then - 1]]))
+    return Samples(np.concatenate(x), np.concatenate(u))
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """Of every step of every episode: states seen ``(E, T, L n)``, the next l inputs ``(E, T, l m)``, and
+    whether all of these are to be imitated ``(E, T)``."""
+
+    windows: Array
+    plans: Array
+    keep: np.ndarray
+
+    @classmethod
+    def of(cls, rollouts: Rollouts, history: int, chunk: int) -> "_Steps":
+        E, T, labels = rollouts.episodes, rollouts.steps, rollouts.labels
+        past = np.maximum(np.arange(T)[:, None] + np.arange(1 - history, 1), 0)
+        windows = rollouts.x[:, past].reshape(E, T, history * rollouts.x.shape[2])
+        if labels is None:
+            inputs, known = rollouts.u, np.arange(T) < rollouts.length[:, None]
+        else:
+            inputs, known = labels.u, labels.usable
+        ahead = np.arange(T)[:, None] + np.arange(chunk)
+        inside = np.minimum(ahead, T - 1)
+        keep = np.asarray(known[:, inside].all(axis=2) & (ahead < T).all(axis=1))
+        return cls(windows, inputs[:, inside].reshape(E, T, chunk * inputs.shape[2]), keep)
 
 
 def with_capped_curvature(training: Samples, validation: Samples, cap: float) -> tuple[Samples, Samples]:
@@ -94,19 +128,22 @@ def split(rollouts: Rollouts, share: float, history: int = 1, chunk: int = 1) ->
     Raises:
         ValueError: if no sample is left to train on.
     """
-    n = rollouts.episodes
-    held = min(max(1, round(share * n)), n - 1) if share > 0 else 0
-    training, validation = (
-        samples(part, history, chunk) for part in (rollouts[: n - held], rollouts[n - held :])
-    )
+    n, inside = rollouts.episodes, held_in(rollouts, share)
+    training, validation = (samples(part, history, chunk) for part in (rollouts[:inside], rollouts[inside:]))
     if not len(training):
         raise ValueError(
-            f"rollouts hold no usable label in the {n - held} of {n} episodes to train on (plans take "
+            f"rollouts hold no usable label in the {inside} of {n} episodes to train on (plans take "
             f"{chunk} in a row); look at rollouts.labels.status, or demonstrate from feasible states"
         )
     if not (np.isfinite(training.x).all() and np.isfinite(training.u).all()):
         raise ValueError("rollouts hold NaN or infinity where a usable label stands; generate them again")
     return training, validation
+
+
+def held_in(rollouts: Rollouts, share: float) -> int:
+    """Episodes that are trained on."""
+    n = rollouts.episodes
+    return n - min(max(1, round(share * n)), n - 1) if share > 0 else n
 
 
 def minibatches(sizes: Sequence[int], reps: Sequence[int], batch: int, epochs: bool) -> Iterator[np.ndarray]:

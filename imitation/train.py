@@ -18,9 +18,10 @@ from imitation.optim.algebra import picked
 from imitation.optim.configs import AnyOptimizer
 from imitation.optim.contract import Params, Rule
 from imitation.optim.schedules import factor
+from imitation.policies.configs import BeliefState
 from imitation.policies.contract import Tensors
 from imitation.population import initial, stacked
-from imitation.samples import Samples, minibatches, split, with_capped_curvature
+from imitation.samples import Samples, foreseen, held_in, minibatches, split, with_capped_curvature
 from imitation.sensitivity import with_sensitivity
 from imitation.trained import History, Trained
 from mpc.arrays import Array
@@ -124,6 +125,8 @@ def _prepare(
     if learner.uses_curvature and learner.curvature_of == "loop":
         rollouts = with_sensitivity(problem, rollouts)
     training, validation = split(rollouts, learner.validation, shape.history, shape.chunk)
+    if isinstance(shape, BeliefState):
+        training = foreseen(rollouts[: held_in(rollouts, learner.validation)], shape.history, shape.chunk)
     if (learner.jacobian or learner.hessian) and training.dudx is None:
         raise ValueError(
             "rollouts hold no label.dudx, which jacobian > 0 imitates; demonstrate with an expert of mpc and "

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from imitation.export import to_c, to_onnx
-from imitation.policies.configs import GatedMlp, Mlp, ResidualMlp, StateSpace, Transformer
+from imitation.policies.configs import BeliefState, GatedMlp, Mlp, ResidualMlp, StateSpace, Transformer
 from mpc.polytope import Polytope
 
 CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -42,6 +42,7 @@ def drawn(config, dtype=torch.float32):
         Transformer(width=8, heads=2, blocks=1, history=3, chunk=2),
         Transformer(width=8, heads=2, blocks=1, history=3, attention="linear"),
         StateSpace(width=8, blocks=1, states=4, history=3),
+        BeliefState(width=8, bins=6, history=2, goal=(1.0, 0.0, 2.0)),
     ],
     ids=lambda c: c.architecture,
 )

@@ -11,13 +11,24 @@ from torch.nn import functional as F
 
 from imitation import population
 from imitation.checkpoint import load_policy, save_policy
+from imitation.demonstrate import demonstrate
 from imitation.evaluate import evaluate, unfold
 from imitation.learners import BehaviourCloning
 from imitation.optim import Adam, AdamW, Muon
-from imitation.policies import GatedMlp, Mlp, PolicyConfig, ResidualMlp, StateSpace, Transformer
+from imitation.policies import (
+    BeliefState,
+    GatedMlp,
+    Mlp,
+    PolicyConfig,
+    ResidualMlp,
+    StateSpace,
+    Transformer,
+)
+from imitation.policies.belief import nearness
 from imitation.policies.tanh import tanh
 from imitation.train import Member, train
 from imitation.trained import policy_controller
+from mpc import OnlineExpert, catalogue
 from mpc.closed_loop import simulate
 from mpc.polytope import Polytope
 
@@ -32,6 +43,7 @@ POLICIES = [
     ResidualMlp(width=8, blocks=1, history=2, clip=True),
     Transformer(width=8, blocks=1, heads=4, attention="linear", history=3, clip=True),
     StateSpace(width=8, blocks=1, states=4, history=4, chunk=2),
+    BeliefState(width=8, bins=5, history=2, chunk=2, clip=True),
 ]
 BOUNDS = np.array([-2e-3, -1e-3]), np.array([3e-3, 4e-3])
 BOX = Polytope.box(*BOUNDS)
@@ -58,7 +70,7 @@ def test_shapes_draws_and_bounds(config):
     assert torch.equal(raw, drawn(config).train()(x))
     assert not torch.equal(raw, drawn(config, seed=1).train()(x))
     low, high = (torch.tensor(np.tile(bound, config.chunk)) for bound in BOUNDS)
-    assert ((raw < low) | (raw > high)).any()
+    assert ((raw < low) | (raw > high)).any() != isinstance(config, BeliefState)
     expected = torch.clamp(raw, low, high) if config.clip else raw
     assert torch.equal(module.eval()(x), expected)
 
@@ -119,6 +131,7 @@ def test_every_policy_trains_alone_as_in_company_and_survives_its_checkpoint(con
         Mlp(width=6, norm="layer"),
         Transformer(width=6, history=3),
         StateSpace(width=6, history=3),
+        BeliefState(width=6, bins=4, history=2),
     ],
 )
 def test_every_optimizer_takes_every_policy(config, optimizer, problem):
@@ -188,14 +201,14 @@ def test_softmax_attention_is_torchs():
     qkv = torch.randn(3, 5, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     heads = [part.reshape(3, 5, 2, 4).transpose(1, 2) for part in qkv.split(8, dim=-1)]
     known = F.scaled_dot_product_attention(*heads, is_causal=True).transpose(1, 2).reshape(3, 5, 8)
-    torch.testing.assert_close(module.body._attention(qkv), known)
+    torch.testing.assert_close(module.body.blocks._attention(qkv), known)
 
 
 def test_linear_attention_is_a_running_mean_of_outer_products():
     module = drawn(Transformer(width=4, heads=1, history=5, attention="linear"))
     qkv = torch.randn(3, 5, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     q, k, v = qkv.split(4, dim=-1)
-    got = module.body._attention(qkv)
+    got = module.body.blocks._attention(qkv)
     for t in range(5):
         mean = torch.einsum("bsk,bsv->bkv", k[:, : t + 1], v[:, : t + 1]) / (t + 1)
         torch.testing.assert_close(got[:, t], (q[:, t, None] @ mean)[:, 0])
@@ -215,6 +228,54 @@ def test_the_states_of_a_state_space_are_those_of_its_recursion():
     torch.testing.assert_close(module.body._states(nu, theta, entering), torch.stack(known, dim=1))
 
 
+def test_nearness_to_two_centres_has_the_place_as_its_mean():
+    place = torch.tensor([0.0, 0.25, 3.0, 4.0], dtype=torch.float64)
+    weights = nearness(place, 5)
+    torch.testing.assert_close(weights @ torch.arange(5.0, dtype=torch.float64), place)
+    assert torch.equal(weights.sum(dim=-1), torch.ones(4, dtype=torch.float64))
+    assert ((weights > 0).sum(dim=-1) <= 2).all()
+
+
+def test_the_tokens_of_a_belief_state_are_judged_by_their_cross_entropy():
+    module = drawn(BeliefState(bins=4, chunk=2))
+    logits = torch.randn(1, 6, 3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    bins = torch.arange(36).view(1, 6, 3, 2) % 4
+    u = torch.stack([module.body.values[i][bins[..., i]] for i in range(2)], dim=-1)
+    losses = module.body.criterion().losses(logits.flatten(2), {"u": u.flatten(2)})
+    known = F.cross_entropy(logits.movedim(-1, 1), bins, reduction="none").mean(dim=(-1, -2))
+    torch.testing.assert_close(losses, known)
+
+
+def test_a_belief_is_of_the_past_and_of_what_it_is_told():
+    config = BeliefState(width=8, history=3)
+    module, x = drawn(config), states(config, 5)
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    there = torch.zeros_like(x)
+    both = module.logits(tensors, torch.cat([x, there], dim=-1))
+    shares = both[:, : 2 * config.bins].unflatten(-1, (2, -1)).softmax(dim=-1)
+    torch.testing.assert_close(module.train()(x), (shares * module.body.values).sum(dim=-1))
+    elsewhere = module.logits(tensors, torch.cat([x, there + 1], dim=-1))
+    assert ((elsewhere - both).abs().amax(dim=0) > 1e-6).all()  # both heads see both windows
+    earlier = module.logits(tensors, torch.cat([x + 1, there], dim=-1))
+    assert ((earlier - both).abs().amax(dim=0) > 1e-6).all()
+    goal = drawn(replace(config, goal=(1.0, 1.0, 1.0)))
+    torch.testing.assert_close(
+        goal.train()(x), (elsewhere[:, : 2 * config.bins].unflatten(-1, (2, -1)).softmax(dim=-1)
+        * module.body.values).sum(dim=-1),
+    )  # fmt: skip
+
+
+def test_a_belief_state_learns_an_expert():
+    problem = catalogue.double_integrator()
+    rollouts = demonstrate(problem, OnlineExpert(problem), "double_integrator", 0, 12, 12).rollouts
+    config = BeliefState(width=16, bins=16, history=1)
+    learner = BehaviourCloning(policy=config, optimizer=Adam(lr=3e-3), steps=400, batch=32, validation=0.0)
+    trained = train(problem, learner, [Member(rollouts, 0)])
+    x, u = rollouts.x[:, :-1].reshape(-1, 2), rollouts.u.reshape(-1, 1)
+    assert ((trained.act(x)[0] - u) ** 2).mean() < 0.02 * (u**2).mean()
+    assert trained.history.loss[0, -1] < 0.5 * np.log(16)
+
+
 def test_wrong_options_are_refused():
     for make, message in [
         (lambda: Mlp(norm="batch"), "norm must be one of none, layer, got 'batch'"),
@@ -224,6 +285,18 @@ def test_wrong_options_are_refused():
         (lambda: Transformer(width=10, heads=4), "heads must divide width = 10, got 4"),
         (lambda: StateSpace(states=0), "states must be at least 1, got 0"),
         (lambda: Mlp(history=0), "history must be at least 1, got 0"),
+        (lambda: BeliefState(bins=1), "bins must be at least 2, got 1"),
+        (lambda: BeliefState(heads=3), "heads must divide width = 32, got 3"),
+        (
+            lambda: BeliefState(goal=(1.0,)).build(3, 2, BOX),
+            "goal must have 3 entries, a state's",
+        ),
+        (lambda: BeliefState().build(3, 2), "discretises inputs between the bounds of U, got"),
+        (
+            lambda: BehaviourCloning(policy=BeliefState(), loss="curvature"),
+            "by the cross-entropy of its tokens",
+        ),
+        (lambda: BehaviourCloning(policy=BeliefState(), stability=1.0), "jacobian, hessian and stability 0"),
     ]:
         with pytest.raises(ValueError, match=message):
             make()

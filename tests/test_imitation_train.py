@@ -13,7 +13,7 @@ from imitation.learners import BehaviourCloning
 from imitation.losses import huber, l1, l2
 from imitation.optim import AdamW, Clipped, Ema, Foreign, Muon, ScheduleFree, Sgd
 from imitation.policies import Mlp
-from imitation.samples import minibatches, samples, split
+from imitation.samples import foreseen, minibatches, samples, split
 from imitation.train import Member, train
 from mpc.expert import Control
 from mpc.rollouts import Rollouts
@@ -52,6 +52,19 @@ def test_usable_labels_stand_in_for_the_applied_inputs():
     got = samples(Rollouts(x, u, np.array([3]), labels=labels))
     assert got.x.ravel().tolist() == [0, 2]
     assert got.u.ravel().tolist() == [5, 7]
+
+
+def test_a_belief_is_told_pieces_of_the_future_and_the_end():
+    x, u = np.arange(12.0).reshape(2, 6, 1), -np.arange(10.0).reshape(2, 5, 1)
+    got = foreseen(Rollouts(x, u, np.array([5, 2])), history=2)
+    rows = sorted(map(tuple, np.hstack([got.x, got.u])))
+    known = []
+    for e, length in ((0, 5), (1, 2)):
+        for t in range(length):
+            for ahead in [k for k in (1, 2, 4) if t + k <= length] + [length - t]:
+                past, then = [max(t - 1, 0), t], [t + ahead, min(t + ahead + 1, length)]
+                known.append((*x[e, past, 0], *x[e, then, 0], u[e, t, 0], u[e, t + ahead - 1, 0]))
+    assert rows == sorted(known)
 
 
 @pytest.mark.parametrize(

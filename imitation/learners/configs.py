@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from imitation.optim.configs import AdamW, AnyOptimizer
 from imitation.optim.schedules import SCHEDULES, Schedule
-from imitation.policies.configs import Mlp, PolicyConfig
+from imitation.policies.configs import BeliefState, Mlp, PolicyConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +109,11 @@ class BehaviourCloning(Teachable):
         if self.uses_curvature and self.policy.chunk > 1:
             raise ValueError(
                 f"the curvature is that of one input, policy.chunk must be 1, got {self.policy.chunk}"
+            )
+        if isinstance(self.policy, BeliefState) and (self.uses_curvature or self.jacobian or self.hessian):
+            raise ValueError(
+                "a belief state is trained by the cross-entropy of its tokens: it needs loss l2, l1 or huber "
+                "(of held-out actions), metric loss, and jacobian, hessian and stability 0"
             )
         if not self.curvature_cap > 0:
             raise ValueError(f"curvature_cap must be positive, got {self.curvature_cap}")

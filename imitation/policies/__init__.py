@@ -1,5 +1,13 @@
 """Policy networks: configs without torch, one module per architecture."""
 
-from imitation.policies.configs import GatedMlp, Mlp, PolicyConfig, ResidualMlp, StateSpace, Transformer
+from imitation.policies.configs import (
+    BeliefState,
+    GatedMlp,
+    Mlp,
+    PolicyConfig,
+    ResidualMlp,
+    StateSpace,
+    Transformer,
+)
 
-__all__ = ["GatedMlp", "Mlp", "PolicyConfig", "ResidualMlp", "StateSpace", "Transformer"]
+__all__ = ["BeliefState", "GatedMlp", "Mlp", "PolicyConfig", "ResidualMlp", "StateSpace", "Transformer"]

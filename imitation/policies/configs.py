@@ -198,7 +198,59 @@ class StateSpace:
         return PolicyNetwork(self, StateSpaceBody(self, self.history * n, self.chunk * m), n, m, U)
 
 
-PolicyConfig = Mlp | GatedMlp | ResidualMlp | Transformer | StateSpace
+@dataclass(frozen=True)
+class BeliefState:
+    """Belief-state Transformer over discretised trajectories, told where they end (arXiv 2410.23506).
+
+    Trained by cross-entropy of the next inputs and of the input before a piece of the future.
+    """
+
+    width: int = 32
+    """Entries of a token."""
+    blocks: int = 1
+    """Number of blocks of attention and perceptron, of each of its two encoders."""
+    heads: int = 2
+    """Heads of attention; they divide the width."""
+    bins: int = 32
+    """Values of each coordinate of a state, and of an input between the bounds of U."""
+    goal: tuple[float, ...] = ()
+    """State that a controller is told to reach and stay at; () for the origin."""
+    normalise: bool = True
+    """Centre and scale each state to the mean and deviation of the training observations."""
+    clip: bool = False
+    """Project the deployed action onto U; it lies within its bounding box by itself."""
+    history: int = 4
+    """Number of past states it sees, the present one included, and of states to come."""
+    chunk: int = 1
+    """Number of inputs it plans at once and executes open loop."""
+
+    def __post_init__(self) -> None:
+        _require(self, ("width", "blocks", "heads"))
+        if self.width % self.heads:
+            raise ValueError(f"heads must divide width = {self.width}, got {self.heads}")
+        if self.bins < 2:
+            raise ValueError(f"bins must be at least 2, got {self.bins}")
+
+    @property
+    def architecture(self) -> str:
+        """What the seed of the initial weights depends on."""
+        return f"belief-{self.width}x{self.blocks}"
+
+    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
+        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``.
+
+        Raises:
+            ValueError: for inputs without bounds, or a goal of another size.
+        """
+        from imitation.policies.belief import BeliefBody
+        from imitation.policies.network import PolicyNetwork
+
+        if self.goal and len(self.goal) != n:
+            raise ValueError(f"goal must have {n} entries, a state's, got {self.goal}")
+        return PolicyNetwork(self, BeliefBody(self, n, m, U), n, m, U)
+
+
+PolicyConfig = Mlp | GatedMlp | ResidualMlp | Transformer | StateSpace | BeliefState
 """What the command line and a learner see."""
 
 

@@ -1,7 +1,7 @@
 """What the training of populations asks of a policy."""
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,19 @@ class DrawsMore(Protocol):
 
     def draw_rest(self, generator: torch.Generator) -> None:
         """Draw them in place, after the others."""
+        ...
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """A body that is handed a window of the future, ``h (B, 2 L n)``, and learns more than actions."""
+
+    def logits(self, tensors: Tensors, h: Tensor) -> Tensor:
+        """What training minimises the criterion of ``(B, ...)``."""
+        ...
+
+    def criterion(self) -> Any:
+        """With ``losses(logits, rows)``, as ``imitation.losses.Criterion``."""
         ...
 
 

@@ -1,5 +1,6 @@
 """The module that every policy is: a body between the scaling of its inputs and the bounds of its outputs."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from imitation.policies.contract import Body, DrawsMore, Tensors
+from imitation.policies.contract import Body, DrawsMore, Foresees, Tensors
 from mpc.lqr import project
 from mpc.polytope import Polytope
 
@@ -19,7 +20,7 @@ class PolicyNetwork(nn.Module):
     (l m,) are the bounding box of U, once for each input ahead. All four are buffers and travel with the
     checkpoint. In ``eval()`` mode and with ``config.clip`` each input is projected onto U: clipped to
     [low, high] where U is a box, else by a quadratic program in float64, which has no gradient here. Actions
-    are not scaled.
+    are not scaled. A body that foresees is told its goal, as a window behind that of the past.
     """
 
     shift: Tensor
@@ -51,9 +52,13 @@ class PolicyNetwork(nn.Module):
             self.body.draw_rest(generator)
 
     def fit_inputs(self, x: Tensor) -> None:
-        """Mean and standard deviation of the columns of ``x (S, L n)``; a constant column has scale 1."""
+        """Mean and standard deviation of the columns of ``x (S, L n)``; a constant column has scale 1.
+
+        Columns of the future behind them are scaled like those of the past.
+        """
         if not self.config.normalise:
             return
+        x = x[:, : len(self.shift)]
         spread = x.std(dim=0, correction=0)
         self.shift.copy_(x.mean(dim=0))
         self.scale.copy_(torch.where(spread > 1e-12 * x.abs().amax(dim=0), spread, torch.ones_like(spread)))
@@ -73,15 +78,31 @@ class PolicyNetwork(nn.Module):
 
     def population(self, tensors: Tensors, x: Tensor) -> Tensor:
         """The raw action for tensors of one model and ``x (B, L n)``, or of K and ``x (K, B, L n)``."""
+        if isinstance(self.body, Foresees):
+            goal = (
+                tensors["body.goal"].unsqueeze(-2).repeat_interleave(self.config.history, dim=-2).flatten(-2)
+            )
+            x = torch.cat([x, goal.unsqueeze(-2).expand_as(x)], dim=-1)
+        return self._mapped(self.body.run, tensors, x)
+
+    def logits(self, tensors: Tensors, x: Tensor) -> Tensor:
+        """What a body that foresees learns, of windows of the past and of the future ``(K, B, 2 L n)``."""
+        assert isinstance(self.body, Foresees)
+        return self._mapped(self.body.logits, tensors, x)
+
+    def _mapped(self, run: Callable[[Tensors, Tensor], Tensor], tensors: Tensors, x: Tensor) -> Tensor:
         scaled = self.scaled(tensors, x)
         if self.body.batched or x.dim() == 2:
-            return self.body.run(tensors, scaled)
+            return run(tensors, scaled)
         own = {name: value for name, value in tensors.items() if name.startswith("body.")}
-        return vmap(self.body.run)(own, scaled)
+        return vmap(run)(own, scaled)
 
     def scaled(self, tensors: Tensors, x: Tensor) -> Tensor:
-        """What the body sees of ``x (..., B, L n)``."""
-        return (x - tensors["shift"].unsqueeze(-2)) / tensors["scale"].unsqueeze(-2)
+        """What the body sees of windows ``x (..., B, L n)``, or of pairs of them."""
+        shift, scale = tensors["shift"], tensors["scale"]
+        if x.shape[-1] != shift.shape[-1]:
+            shift, scale = torch.cat([shift, shift], dim=-1), torch.cat([scale, scale], dim=-1)
+        return (x - shift.unsqueeze(-2)) / scale.unsqueeze(-2)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
