@@ -3,6 +3,7 @@
 from copy import deepcopy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -44,7 +45,8 @@ def to_onnx(policy: "PolicyNetwork") -> bytes:
             ) from error
     module = deepcopy(policy).float().eval()
     x = torch.zeros(2, len(policy.shift))
-    with torch.no_grad():
+    with torch.no_grad(), catch_warnings():
+        simplefilter("ignore", FutureWarning)  # of torch's exporter about itself
         program: Any = torch.onnx.export(
             module, (x,), dynamo=True, opset_version=_OPSET, input_names=["x"], output_names=["u"],
             dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False,

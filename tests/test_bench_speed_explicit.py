@@ -16,7 +16,7 @@ from bench.speed.parametric_peer import installed, timed
 def test_a_row_counts_what_the_law_takes():
     row = measure("double_integrator:N=2", Settings(states=30, rounds=1, budget=1.0))
     assert (row.regions, row.merged, row.laws) == (9, 7, 5)
-    for name in ("listed", "looked_up", "single", "naive"):
+    for name in ("listed", "built", "looked_up", "single", "naive"):
         assert 0 < getattr(row, name) < 1e6
     assert (row.ppopt == "not installed") == (not installed())
     assert row.ppopt_regions == (9 if installed() else 0)

@@ -35,10 +35,9 @@ _KERNELS = {
 
 
 def fits(*groups: Params) -> bool:
-    """Whether all tensors are of the kind that ``adamw`` takes."""
-    tensors = [tensor for group in groups for tensor in group.values()]
-    kind = tensors[0].dtype
-    return kind in _KERNELS and all(one.dtype == kind and one.is_cpu for one in tensors)
+    """Whether all tensors are of the kind that ``adamw`` takes: one type, on the CPU."""
+    kinds = {(tensor.dtype, tensor.is_cpu) for group in groups for tensor in group.values()}
+    return len(kinds) == 1 and kinds <= {(kind, True) for kind in _KERNELS}
 
 
 def adamw(
