@@ -77,9 +77,20 @@ class Partition:
         """The first region that each state of ``x (B, n)`` lies in to ``tolerance``, -1 for none."""
         found = np.full(len(x), -1)
         for r in reversed(range(len(self))):
-            rows = slice(self.first[r], self.first[r + 1])
-            found[(x @ self.A[rows].T <= self.b[rows] + tolerance).all(axis=1)] = r
+            found[self._inside(r, x, tolerance)] = r
         return found
+
+    def uncovered(self, x: Array, tolerance: float) -> Array:
+        """The states of ``x (B, n)`` that lie in no region to ``tolerance``."""
+        for r in np.argsort(-self.radius):
+            x = x[~self._inside(r, x, tolerance)]
+            if not len(x):
+                break
+        return x
+
+    def _inside(self, r: int, x: Array, tolerance: float) -> np.ndarray:
+        rows = slice(self.first[r], self.first[r + 1])
+        return np.all(x @ self.A[rows].T <= self.b[rows] + tolerance, axis=1)
 
 
 def partition(
@@ -104,8 +115,8 @@ def partition(
     rng = np.random.default_rng(0)
     walk = Walk.of(problem, within)
     sampler = UniformSampler(walk.within, "within")
-    walk.propose(np.vstack([walk.interior_state(), sampler.draw_many(rng, _SAMPLES)]))
-    while True:
+
+    def explore() -> None:
         while walk.waiting:
             walk.step()
             if len(walk.regions) > max_regions or time.monotonic() > deadline:
@@ -116,11 +127,18 @@ def partition(
                 )
             if progress is not None:
                 progress(len(walk.regions), len(walk.waiting))
+
+    walk.propose(sampler.draw_many(rng, _SAMPLES))
+    explore()
+    if not walk.has_room:
+        walk.propose(walk.interior_state()[None])
+    while True:
+        explore()
         walk.cross(rng)
         if walk.waiting:
             continue
-        found, states = _as_found(walk), sampler.draw_many(rng, _SAMPLES)
-        walk.propose(states[found.find(states, 1e-8) < 0])
+        found = _as_found(walk)
+        walk.propose(found.uncovered(sampler.draw_many(rng, _SAMPLES), 1e-8))
         if not walk.waiting:  # a state uncovered by now lies in what is thinner than a region
             return found
 

@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import null_space
+from scipy.linalg import get_lapack_funcs, null_space
 
 from mpc.arrays import Array
 from mpc.atlas import empty_atlas
@@ -22,6 +22,7 @@ _NUDGE = (
     1e-8  # part of the nudges that the solver is given: above its tolerance, below what regions differ by
 )
 _BEYOND = 1e-6  # of the domain: how far beyond a border the solver is asked for the active set
+(_solve_definite,) = get_lapack_funcs(("posv",), dtype=np.float64)
 
 
 class NoPartition(ValueError):
@@ -103,6 +104,11 @@ class Walk:
         walk = cls(law, ready, within, reach, G, h, ET, low, high, held, nudge, {}, set(), deque(), [])
         walk.check_equalities(implied)
         return walk
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a region is known whose plans meet equalities alone, so have room on all sides."""
+        return any(np.count_nonzero(np.frombuffer(key, np.int8)) == len(self.held) for key in self.regions)
 
     def interior_state(self) -> Array:
         """A state deep inside the set of states in ``within`` that have a plan ``(n,)``.
@@ -190,9 +196,14 @@ class Walk:
 
     def _exchange(self, side: np.ndarray, joined: int) -> None:
         """A row that depends on the set takes the place of one whose multiplier falls as its own grows."""
-        gram, others = self.ready.slabs.gram, np.flatnonzero(side)
-        others = others[(others != joined) & ~np.isin(others, self.held)]
-        share = np.linalg.lstsq(gram[np.ix_(others, others)], gram[others, joined], rcond=None)[0]
+        gram, free = self.ready.slabs.gram, side != 0
+        free[joined], free[self.held] = False, False
+        others = np.flatnonzero(free)
+        if not len(others):
+            return
+        _, share, failed = _solve_definite(gram[others[:, None], others], gram[others, joined])
+        if failed:
+            share = np.linalg.lstsq(gram[np.ix_(others, others)], gram[others, joined], rcond=None)[0]
         for slab in others[share * side[others] * side[joined] > 1e-9]:
             beyond = side.copy()
             beyond[slab] = 0
