@@ -1,5 +1,6 @@
 """Where learners are compared: one expert, test states shared by all, and what closed loops cost there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,21 +40,19 @@ class Classroom:
         together = evaluate(self.task.problem, learned, self.exact.x[:, 0], self.exact.steps)
         return unfold(together, learned.members)
 
-    def cost_ratio(self, learned: Population) -> Array:
-        """mean J / mean J* of each member over the test states ``(K,)``; inf where a loop diverged."""
+    def cost_ratio(self, loops: Sequence[Rollouts]) -> Array:
+        """mean J / mean J* of each member's loops ``(K,)``; inf where one diverged."""
         best = metrics.episode_cost(self.task.problem, self.exact)
-        costs = [metrics.episode_cost(self.task.problem, loops) for loops in self.loops(learned)]
+        costs = [metrics.episode_cost(self.task.problem, own) for own in loops]
         return np.array([metrics.suboptimality(cost, best).ratio_of_means for cost in costs])
 
-    def error_over_time(self, learned: Population) -> Array:
+    def error_over_time(self, loops: Sequence[Rollouts]) -> Array:
         """Median over test states of ``||x*_t - x_t||`` for each member ``(K, T+1)``, x* the expert's."""
-        return np.stack(
-            [np.median(metrics.error_over_time(loops, self.cloned), axis=0) for loops in self.loops(learned)]
-        )
+        return np.stack([np.median(metrics.error_over_time(own, self.cloned), axis=0) for own in loops])
 
-    def j_traj(self, learned: Population) -> Array:
+    def j_traj(self, loops: Sequence[Rollouts]) -> Array:
         """Mean over test states of ``sum_t min{1, ||x_t - x*_t||^2 + ||u_t - u*_t||^2}``: ``(K,)``."""
-        return np.array([metrics.j_traj(loops, self.cloned).mean() for loops in self.loops(learned)])
+        return np.array([metrics.j_traj(own, self.cloned).mean() for own in loops])
 
     def action_error(self, learned: Population) -> Array:
         """Mean of ``||u - u*||^2`` at the expert's own states, for each member ``(K,)``."""

@@ -94,7 +94,7 @@ def study(size: Size, seed: int, notify: Notify) -> Findings:
     along: tuple[Array, Array, Array] | None = None
     for name, learner in _learners(scale.steps).items():
         notify(len(courses), len(_STYLES) + 1)
-        learned = learner.learn(room.task, class_, observe=room.cost_ratio)
+        learned = learner.learn(room.task, class_, observe=lambda fit: room.cost_ratio(room.loops(fit)))
         history = learned.last.history
         assert history.observed is not None
         cost = np.log10(np.minimum(history.observed, _MOST))
@@ -144,7 +144,8 @@ def _along_a_gradient(
     costs, losses = [], []
     for step in steps.tolist():
         moved = plus(trained.params, -step * scale, grads)
-        costs.append(np.log10(np.minimum(room.cost_ratio(replace(trained, params=moved)), _MOST)))
+        loops = room.loops(replace(trained, params=moved))
+        costs.append(np.log10(np.minimum(room.cost_ratio(loops), _MOST)))
         losses.append(np.log10(whole.loss(moved).numpy()))
     return steps, np.array(costs), np.array(losses)
 

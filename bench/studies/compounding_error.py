@@ -81,10 +81,10 @@ def study(size: Size, seed: int, notify: Notify) -> Findings:
         notify(done := done + 1, total)
     room = Classroom.of("triangular:d=3", Online(), _STEPS, scale.tests)
     for name, learner in learners.items():
-        learned = learner.learn(room.task, pupils(seed, scale.repetitions, 30))
-        found.error[name] = room.error_over_time(learned)
-        found.unstable["J_traj"][name] = room.j_traj(learned)
-        found.unstable["J/J*"][name] = room.cost_ratio(learned)
+        loops = room.loops(learner.learn(room.task, pupils(seed, scale.repetitions, 30)))
+        found.error[name] = room.error_over_time(loops)
+        found.unstable["J_traj"][name] = room.j_traj(loops)
+        found.unstable["J/J*"][name] = room.cost_ratio(loops)
         notify(done := done + 1, total)
     return Findings(
         f"{scale.repetitions} repetitions, {scale.steps} steps of training, loops of {_STEPS} steps.",

@@ -103,14 +103,12 @@ def study(size: Size, seed: int, notify: Notify) -> Findings:
     for place, (key, n, learner) in enumerate(asked):
         notify(place, len(asked))
         d = key[0]
-        rooms[d] = rooms.get(d) or Classroom.of(f"triangular:d={d}", Online(), _STEPS, scale.tests)
-        learned = learner.learn(rooms[d].task, pupils(seed, scale.repetitions, n))
-        found = (
-            rooms[d].cost_ratio(learned),
-            rooms[d].error_over_time(learned),
-            rooms[d].action_error(learned),
+        room = rooms[d] = rooms.get(d) or Classroom.of(f"triangular:d={d}", Online(), _STEPS, scale.tests)
+        learned = learner.learn(room.task, pupils(seed, scale.repetitions, n))
+        loops = room.loops(learned)
+        outcomes[key] = _Outcome(
+            room.cost_ratio(loops), room.error_over_time(loops), room.action_error(learned)
         )
-        outcomes[key] = _Outcome(*found)
     notify(len(asked), len(asked))
     return Findings(
         f"{scale.repetitions} repetitions; {scale.cloning} steps of cloning, {scale.forward} at each time; "

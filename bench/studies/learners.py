@@ -83,9 +83,10 @@ def study(size: Size, seed: int, notify: Notify) -> Findings:
     for name, learner in _learners(scale).items():
         notify(len(courses), len(_STYLES))
         learned = learner.learn(room.task, everyone)
+        loops = room.loops(learned)
         j_traj, ratio, labels = (
             np.asarray(values, float).reshape(len(scale.sizes), -1)
-            for values in (room.j_traj(learned), room.cost_ratio(learned), learned.queries)
+            for values in (room.j_traj(loops), room.cost_ratio(loops), learned.queries)
         )
         courses[name] = _Course(j_traj, ratio, np.median(labels, axis=1))
     notify(len(courses), len(courses))

@@ -1,18 +1,54 @@
-"""Configs of the policies: frozen, without torch.
+"""Configs of the policies: frozen, without torch."""
 
-All share four fields beside their architecture: ``normalise``, ``clip``, ``history`` and ``chunk``.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from imitation.policies.contract import Body
     from imitation.policies.network import PolicyNetwork
     from mpc.polytope import Polytope
 
 
+@dataclass(frozen=True, kw_only=True)
+class Windowed:
+    """What every policy has beside its architecture; its fields are passed by name."""
+
+    normalise: bool = True
+    """Centre and scale each state to the mean and deviation of the training observations."""
+    clip: bool = False
+    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
+    history: int = 1
+    """Number of past states it sees, the present one included."""
+    chunk: int = 1
+    """Number of inputs it plans at once and executes open loop."""
+
+    @property
+    def architecture(self) -> str:
+        """What the seed of the initial weights depends on.
+
+        Options that leave the shapes alone keep the weights, so that comparisons between them are paired.
+        """
+        raise NotImplementedError
+
+    def body(self, n: int, m: int, U: "Polytope | None") -> "Body":
+        """The layers, which see ``history n`` numbers and plan ``chunk m``; weights are yet to be drawn."""
+        raise NotImplementedError
+
+    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
+        """The network for ``n`` states and ``m`` inputs; its weights are yet to be drawn or loaded.
+
+        ``U``: the polytope of the inputs, ``problem.U``; None for no bounds.
+
+        Raises:
+            ValueError: where the body does not fit the system.
+        """
+        from imitation.policies.network import PolicyNetwork
+
+        return PolicyNetwork(self, self.body(n, m, U), n, m, U)
+
+
 @dataclass(frozen=True)
-class Mlp:
+class Mlp(Windowed):
     """Multilayer perceptron from state to action (the paper's: 4 layers, GELU)."""
 
     width: int = 64
@@ -21,41 +57,24 @@ class Mlp:
     """Number of linear layers, the output layer included."""
     activation: Literal["gelu", "relu", "tanh"] = "gelu"
     """Non-linearity between the layers."""
-    normalise: bool = True
-    """Centre and scale each state to the mean and deviation of the training observations."""
-    clip: bool = False
-    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
     norm: Literal["none", "layer"] = "none"
     """Layer norm before each non-linearity."""
-    history: int = 1
-    """Number of past states it sees, the present one included."""
-    chunk: int = 1
-    """Number of inputs it plans at once and executes open loop."""
 
     def __post_init__(self) -> None:
         _require(self, ("width", "depth"), activation=("gelu", "relu", "tanh"), norm=("none", "layer"))
 
     @property
     def architecture(self) -> str:
-        """What the seed of the initial weights depends on.
-
-        Options that leave the shapes alone keep the weights, so that comparisons between them are paired.
-        """
         return f"mlp-{self.width}x{self.depth}"
 
-    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
-        """The network for ``n`` states and ``m`` inputs; its weights are yet to be drawn or loaded.
-
-        ``U``: the polytope of the inputs, ``problem.U``; None for no bounds.
-        """
+    def body(self, n: int, m: int, U: "Polytope | None") -> "Body":
         from imitation.policies.mlp import MlpBody
-        from imitation.policies.network import PolicyNetwork
 
-        return PolicyNetwork(self, MlpBody(self, self.history * n, self.chunk * m), n, m, U)
+        return MlpBody(self, self.history * n, self.chunk * m)
 
 
 @dataclass(frozen=True)
-class GatedMlp:
+class GatedMlp(Windowed):
     """Multilayer perceptron of gated hidden layers (GLU, SwiGLU, GEGLU), each with a layer norm."""
 
     width: int = 48
@@ -64,33 +83,22 @@ class GatedMlp:
     """Number of layers, the output layer included."""
     gate: Literal["silu", "sigmoid", "gelu"] = "silu"
     """Non-linearity of the gate: silu is SwiGLU, sigmoid GLU, gelu GEGLU."""
-    normalise: bool = True
-    """Centre and scale each state to the mean and deviation of the training observations."""
-    clip: bool = False
-    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
-    history: int = 1
-    """Number of past states it sees, the present one included."""
-    chunk: int = 1
-    """Number of inputs it plans at once and executes open loop."""
 
     def __post_init__(self) -> None:
         _require(self, ("width", "depth"), gate=("silu", "sigmoid", "gelu"))
 
     @property
     def architecture(self) -> str:
-        """What the seed of the initial weights depends on."""
         return f"gated-{self.width}x{self.depth}"
 
-    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
-        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
+    def body(self, n: int, m: int, U: "Polytope | None") -> "Body":
         from imitation.policies.gated import GatedBody
-        from imitation.policies.network import PolicyNetwork
 
-        return PolicyNetwork(self, GatedBody(self, self.history * n, self.chunk * m), n, m, U)
+        return GatedBody(self, self.history * n, self.chunk * m)
 
 
 @dataclass(frozen=True)
-class ResidualMlp:
+class ResidualMlp(Windowed):
     """Multilayer perceptron of residual blocks with layer norms."""
 
     width: int = 48
@@ -99,33 +107,22 @@ class ResidualMlp:
     """Number of blocks."""
     activation: Literal["gelu", "relu", "tanh", "silu"] = "gelu"
     """Non-linearity inside a block."""
-    normalise: bool = True
-    """Centre and scale each state to the mean and deviation of the training observations."""
-    clip: bool = False
-    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
-    history: int = 1
-    """Number of past states it sees, the present one included."""
-    chunk: int = 1
-    """Number of inputs it plans at once and executes open loop."""
 
     def __post_init__(self) -> None:
         _require(self, ("width", "blocks"), activation=("gelu", "relu", "tanh", "silu"))
 
     @property
     def architecture(self) -> str:
-        """What the seed of the initial weights depends on."""
         return f"residual-{self.width}x{self.blocks}"
 
-    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
-        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
-        from imitation.policies.network import PolicyNetwork
+    def body(self, n: int, m: int, U: "Polytope | None") -> "Body":
         from imitation.policies.residual import ResidualBody
 
-        return PolicyNetwork(self, ResidualBody(self, self.history * n, self.chunk * m), n, m, U)
+        return ResidualBody(self, self.history * n, self.chunk * m)
 
 
 @dataclass(frozen=True)
-class Transformer:
+class Transformer(Windowed):
     """Causal Transformer over the last states, a token each."""
 
     width: int = 32
@@ -136,14 +133,8 @@ class Transformer:
     """Heads of attention; they divide the width."""
     attention: Literal["softmax", "linear"] = "softmax"
     """Weights of the past: softmax of products, or the products themselves over their number."""
-    normalise: bool = True
-    """Centre and scale each state to the mean and deviation of the training observations."""
-    clip: bool = False
-    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
-    history: int = 8
+    history: int = field(default=8, kw_only=True)
     """Number of past states it sees, the present one included."""
-    chunk: int = 1
-    """Number of inputs it plans at once and executes open loop."""
 
     def __post_init__(self) -> None:
         _require(self, ("width", "blocks", "heads"), attention=("softmax", "linear"))
@@ -152,19 +143,16 @@ class Transformer:
 
     @property
     def architecture(self) -> str:
-        """What the seed of the initial weights depends on."""
         return f"transformer-{self.width}x{self.blocks}"
 
-    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
-        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
-        from imitation.policies.network import PolicyNetwork
+    def body(self, n: int, m: int, U: "Polytope | None") -> "Body":
         from imitation.policies.transformer import TransformerBody
 
-        return PolicyNetwork(self, TransformerBody(self, self.history * n, self.chunk * m), n, m, U)
+        return TransformerBody(self, self.history * n, self.chunk * m)
 
 
 @dataclass(frozen=True)
-class StateSpace:
+class StateSpace(Windowed):
     """Diagonal state-space model over the last states (S4D, LRU)."""
 
     width: int = 32
@@ -173,33 +161,24 @@ class StateSpace:
     """Number of blocks."""
     states: int = 16
     """Complex states of a block."""
-    normalise: bool = True
-    """Centre and scale each state to the mean and deviation of the training observations."""
-    clip: bool = False
-    """Project the deployed action onto U, which clips it where U is a box (never in training)."""
-    history: int = 8
+    history: int = field(default=8, kw_only=True)
     """Number of past states it sees, the present one included."""
-    chunk: int = 1
-    """Number of inputs it plans at once and executes open loop."""
 
     def __post_init__(self) -> None:
         _require(self, ("width", "blocks", "states"))
 
     @property
     def architecture(self) -> str:
-        """What the seed of the initial weights depends on."""
         return f"state-space-{self.width}x{self.blocks}"
 
-    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
-        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``."""
-        from imitation.policies.network import PolicyNetwork
+    def body(self, n: int, m: int, U: "Polytope | None") -> "Body":
         from imitation.policies.state_space import StateSpaceBody
 
-        return PolicyNetwork(self, StateSpaceBody(self, self.history * n, self.chunk * m), n, m, U)
+        return StateSpaceBody(self, self.history * n, self.chunk * m)
 
 
 @dataclass(frozen=True)
-class BeliefState:
+class BeliefState(Windowed):
     """Belief-state Transformer over discretised trajectories, told where they end (arXiv 2410.23506).
 
     Trained by cross-entropy of the next inputs and of the input before a piece of the future.
@@ -215,14 +194,8 @@ class BeliefState:
     """Values of each coordinate of a state, and of an input between the bounds of U."""
     goal: tuple[float, ...] = ()
     """State that a controller is told to reach and stay at; () for the origin."""
-    normalise: bool = True
-    """Centre and scale each state to the mean and deviation of the training observations."""
-    clip: bool = False
-    """Project the deployed action onto U; it lies within its bounding box by itself."""
-    history: int = 4
+    history: int = field(default=4, kw_only=True)
     """Number of past states it sees, the present one included, and of states to come."""
-    chunk: int = 1
-    """Number of inputs it plans at once and executes open loop."""
 
     def __post_init__(self) -> None:
         _require(self, ("width", "blocks", "heads"))
@@ -233,21 +206,15 @@ class BeliefState:
 
     @property
     def architecture(self) -> str:
-        """What the seed of the initial weights depends on."""
         return f"belief-{self.width}x{self.blocks}"
 
-    def build(self, n: int, m: int, U: "Polytope | None" = None) -> "PolicyNetwork":
-        """The network for ``n`` states and ``m`` inputs, as that of ``Mlp``.
-
-        Raises:
-            ValueError: for inputs without bounds, or a goal of another size.
-        """
+    def body(self, n: int, m: int, U: "Polytope | None") -> "Body":
         from imitation.policies.belief import BeliefBody
-        from imitation.policies.network import PolicyNetwork
 
         if self.goal and len(self.goal) != n:
             raise ValueError(f"goal must have {n} entries, a state's, got {self.goal}")
-        return PolicyNetwork(self, BeliefBody(self, n, m, U), n, m, U)
+
+        return BeliefBody(self, n, m, U)
 
 
 PolicyConfig = Mlp | GatedMlp | ResidualMlp | Transformer | StateSpace | BeliefState
