@@ -66,8 +66,9 @@ class Cloning:
         times these weights: the loss 'l1' with weights 1 and 0 is TaSIL of order 1, with 1 and 10 of order 2
         (Pfrommer et al., arXiv 2205.14812).
 
-        A curvature that is the metric of another loss is scaled to a mean trace of 2, that of the l2 loss's
-        own Hessian: which directions of an action count, and where, but not how much a step is worth in all.
+        A curvature beside another loss, as the metric or in the penalty, is scaled to a mean trace of 2, that
+        of the l2 loss's own Hessian (the room with it): which directions of an action count, and where, but
+        not how much a step is worth in all.
         """
 
         def joined(name: str) -> Tensor:
@@ -82,14 +83,15 @@ class Cloning:
         if order == 2:
             second = joined("d2udx2").permute(0, 2, 3, 1).flatten(1)
             table["u"] = torch.cat([table["u"], second], dim=1)
-        if loss == "curvature" or stability:
-            table["curvature"] = joined("curvature")
-        if stability:
-            table["room"] = joined("room")
-        if metric == "curvature":
+        if "curvature" in (loss, metric) or stability:
             W = joined("curvature")
             scale = 1.0 if loss == "curvature" else 2 / W.diagonal(dim1=1, dim2=2).sum(dim=1).mean()
-            table["metric"] = W * scale
+            if loss == "curvature" or stability:
+                table["curvature"] = W * scale
+            if stability:
+                table["room"] = joined("room") * scale
+            if metric == "curvature":
+                table["metric"] = W * scale
         sizes = torch.tensor([len(one) for one in training])
         written = None if order else traced(policy)
         own = getattr(policy, "body", None)

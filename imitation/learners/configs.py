@@ -75,7 +75,8 @@ class BehaviourCloning(Teachable):
     """Weight of the same loss of its second derivatives (TaSIL of order 2: 10); for smooth experts."""
     stability: float = 0.0
     """Weight of a penalty ``max(e'We/2 - x'Qx/2, 0)`` on errors that cost more than half of the state: within
-    that room the expert's value falls along the policy's loop too."""
+    that room the expert's value falls along the policy's loop too. In units of the l2 loss: W is scaled to a
+    mean trace of 2, x'Qx with it (not beside the loss 'curvature')."""
     steps: int = 2000
     """Gradient steps."""
     batch: int = 256
