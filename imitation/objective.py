@@ -66,9 +66,9 @@ class Cloning:
         times these weights: the loss 'l1' with weights 1 and 0 is TaSIL of order 1, with 1 and 10 of order 2
         (Pfrommer et al., arXiv 2205.14812).
 
-        A curvature beside another loss, as the metric or in the penalty, is scaled to a mean trace of 2, that
-        of the l2 loss's own Hessian (the room with it): which directions of an action count, and where, but
-        not how much a step is worth in all.
+        A curvature beside another loss, as the metric or in the penalty, is scaled to a mean trace of 2 over
+        a member's samples, that of the l2 loss's own Hessian (the room with it): which directions of an
+        action count, and where, but not how much a step is worth in all.
         """
 
         def joined(name: str) -> Tensor:
@@ -84,14 +84,14 @@ class Cloning:
             second = joined("d2udx2").permute(0, 2, 3, 1).flatten(1)
             table["u"] = torch.cat([table["u"], second], dim=1)
         if "curvature" in (loss, metric) or stability:
-            W = joined("curvature")
-            scale = 1.0 if loss == "curvature" else 2 / W.diagonal(dim1=1, dim2=2).sum(dim=1).mean()
+            scale = 1.0 if loss == "curvature" else _scales(training).to(dtype)
+            W = joined("curvature") * scale
             if loss == "curvature" or stability:
-                table["curvature"] = W * scale
+                table["curvature"] = W
             if stability:
-                table["room"] = joined("room") * scale
+                table["room"] = (joined("room")[:, None, None] * scale)[:, 0, 0]
             if metric == "curvature":
-                table["metric"] = W * scale
+                table["metric"] = W
         sizes = torch.tensor([len(one) for one in training])
         written = None if order else traced(policy)
         own = getattr(policy, "body", None)
@@ -147,6 +147,13 @@ class Cloning:
             inside = (places < self.sizes[:, None]).to(self.table["x"].dtype)
             rows = self.starts[:, None] + torch.minimum(places, self.sizes[:, None] - 1)
             yield self._batch(self._gathered(rows), weights=inside / self.sizes[:, None])
+
+
+def _scales(training: Sequence[Samples]) -> Tensor:
+    """What brings the mean trace of each member's curvatures to 2, for each sample ``(S, 1, 1)``."""
+    traces = [np.trace(one.curvature, axis1=1, axis2=2) for one in training if one.curvature is not None]
+    scales = np.concatenate([np.full(len(own), 2 / own.mean()) for own in traces])
+    return torch.from_numpy(scales)[:, None, None]
 
 
 def _expanded(policy: Callable[[Tensor], Tensor], x: Tensor, order: int) -> Tensor:

@@ -93,8 +93,7 @@ def test_the_gauss_newton_matrix_and_gradients_of_samples(loss, metric):
         if (loss, metric) == ("l2", "loss"):
             W = torch.eye(M, dtype=torch.float64).expand_as(W) * 2 / M
         elif metric == "curvature":
-            traces = [np.trace(one.curvature, axis1=1, axis2=2) for one in training]
-            W = W * 2 / np.concatenate(traces).mean()
+            W = W * 2 / np.trace(training[k].curvature, axis1=1, axis2=2).mean()
         x = torch.from_numpy(training[k].x[places])
         buffers = {name: b[k : k + 1] for name, b in cloning.buffers.items()}
 
@@ -171,6 +170,17 @@ def test_a_fit_with_the_penalty_oversteps_less():
         return (costs > ((x @ problem.Q) * x).sum(axis=1) / 2).mean()
 
     assert beyond(300.0) < 0.9 * beyond(0.0)
+
+
+@pytest.mark.parametrize("loss", ["l2", "curvature"])
+def test_what_a_member_minimises_does_not_depend_on_its_company(loss):
+    options = {"loss": loss, "metric": "curvature", "stability": 1.0}
+    policy = Mlp(width=4, depth=2).build(3, M)
+    data = [samples(5, 0), samples(9, 1)]
+    together, alone = (Cloning.of(policy, {}, some, torch.float64, **options) for some in (data, data[1:]))
+    assert together.table.keys() == {"x", "u", "curvature", "room", "metric"}
+    for name, column in together.table.items():
+        assert torch.equal(column[5:], alone.table[name])
 
 
 def test_a_gradient_is_zero_where_nothing_is_wrong():
