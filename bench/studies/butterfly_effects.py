@@ -211,13 +211,13 @@ def _course_figure(courses: dict[str, _Course]) -> Figure:
 
 
 def _gradient_figure(steps: Array, costs: Array, losses: Array) -> Figure:
-    label = "step along a minibatch's gradient / norm of the weights"
+    label = "step along a gradient [% of the weights' norm]"
     panels = tuple(
         Panel(
             title,
             label,
             y_label,
-            (median_line(steps, list(10**values), style, ""),),
+            (median_line(100 * steps, list(10**values), style, ""),),
             log_y=True,
         )
         for title, y_label, values, style in (
@@ -225,5 +225,8 @@ def _gradient_figure(steps: Array, costs: Array, losses: Array) -> Figure:
             ("closed loop", "mean J / mean J*", costs, Style(ORANGE)),
         )
     )
-    caption = "From the last raw weights (0); medians over repetitions with their 95 % intervals."
+    caption = (
+        "From the last raw weights (0) along a minibatch's gradient; medians over repetitions with their "
+        "95 % intervals."
+    )
     return Figure("along-a-gradient", "A step of a minibatch, in loss and in cost", caption, panels)
