@@ -14,20 +14,19 @@ _P = (
 _Q = 0.470094715731, 0.027228524252, 0.000393028933457, 1.28069898374e-06
 
 
-@kernel("void(f4[::1], f4[::1])")
-def _tanh(x, out):
+@kernel("void(f4[::1])")
+def _tanh(x):
     for i in range(x.shape[0]):
         v = float(x[i])
         v = _EDGE if v > _EDGE else -_EDGE if v < -_EDGE else v
         t = v * v
         p = _P[0] + t * (_P[1] + t * (_P[2] + t * (_P[3] + t * (_P[4] + t * _P[5]))))
-        out[i] = v * p / (1.0 + t * (_Q[0] + t * (_Q[1] + t * (_Q[2] + t * _Q[3]))))
+        x[i] = v * p / (1.0 + t * (_Q[0] + t * (_Q[1] + t * (_Q[2] + t * _Q[3]))))
 
 
-def tanh(x: Tensor) -> Tensor:
-    """tanh to 0.53 units in the last place, of CPU tensors of float32; of others torch's. Has no gradient."""
-    if x.dtype != torch.float32 or not x.is_cpu:
-        return torch.tanh(x)
-    out = torch.empty(x.shape, dtype=x.dtype)
-    _tanh(x.detach().reshape(-1).contiguous().numpy(), out.view(-1).numpy())
-    return out
+def tanh_(x: Tensor) -> Tensor:
+    """tanh in place: of CPU tensors of float32 to 0.53 units in the last place, of others torch's."""
+    if x.dtype != torch.float32 or not (x.is_cpu and x.is_contiguous()):
+        return x.tanh_()
+    _tanh(x.view(-1).numpy())
+    return x

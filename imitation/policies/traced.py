@@ -13,7 +13,7 @@ from imitation.policies.contract import Tensors
 from imitation.policies.layers import ACTIVATIONS, affine, named
 from imitation.policies.mlp import MlpBody
 from imitation.policies.network import PolicyNetwork
-from imitation.policies.tanh import tanh
+from imitation.policies.tanh import tanh_
 
 Pull = Callable[[Tensor], Tensors]
 """Slopes of a loss in the actions ``(K, B, l m)`` to its slopes in the policy's parameters."""
@@ -21,15 +21,16 @@ Pull = Callable[[Tensor], Tensors]
 Traced = Callable[[Tensors, Tensor], tuple[Tensor, Pull]]
 """``(tensors (K, ...), x (K, B, L n))`` to the raw actions, and how their slopes are pulled back."""
 
-_BENDS = ACTIVATIONS | {"tanh": tanh}
+_BENDS = ACTIVATIONS | {"tanh": tanh_}
 
 _aten = torch.ops.aten
 _SLOPES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "gelu": lambda d, a, h: _aten.gelu_backward(d, a),
-    "relu": lambda d, a, h: _aten.threshold_backward(d, a, 0.0),
-    "tanh": lambda d, a, h: _aten.tanh_backward(d, h),
+    "gelu": lambda d, a, h: _aten.gelu_backward.grad_input(d, a, grad_input=d),
+    "relu": lambda d, a, h: _aten.threshold_backward.grad_input(d, a, 0.0, grad_input=d),
+    "tanh": lambda d, a, h: _aten.tanh_backward.grad_input(d, h, grad_input=d),
 }
-"""Slopes before a non-linearity from those behind it, ``a`` its argument and ``h`` its value."""
+"""In place of the slopes behind a non-linearity those before it; ``a`` its argument (but of tanh, which takes
+its place) and ``h`` its value."""
 
 
 def traced(module: nn.Module) -> Traced | None:
