@@ -88,6 +88,8 @@ def test_one_pass_over_memory_and_one_operation_after_the_other_agree(dtype, lr,
             params, state = rule.stepped(state, params, slope, rate)
         return params, state.mean, state.square
 
+    assert not fits(start)
+    monkeypatch.setattr("imitation.optim.fused._MANY", 0)
     assert fits(start) == (dtype != torch.bfloat16)
     found = path()
     monkeypatch.setattr("imitation.optim.adamw.fits", lambda *groups: False)

@@ -12,6 +12,8 @@ from torch import Tensor
 from imitation.optim.contract import Params
 from mpc.kernels.compilation import kernel
 
+_MANY = 16_384  # weights from which on one pass saves more than calling the kernel costs
+
 
 def _adamw(p, g, mean, square, shrink, step, new1, keep2, new2, unbias, eps, p_out, mean_out, square_out):
     for k in range(p.shape[0]):
@@ -35,7 +37,9 @@ _KERNELS = {
 
 
 def fits(*groups: Params) -> bool:
-    """Whether all tensors are of the kind that ``adamw`` takes: one type, on the CPU."""
+    """Whether ``adamw`` takes all tensors, of one type and on the CPU, and they are large enough to gain."""
+    if sum(tensor.numel() for tensor in groups[0].values()) < _MANY:
+        return False
     kinds = {(tensor.dtype, tensor.is_cpu) for group in groups for tensor in group.values()}
     return len(kinds) == 1 and kinds <= {(kind, True) for kind in _KERNELS}
 
