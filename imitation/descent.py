@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from imitation.memory import keep_freed
 from imitation.optim.contract import Objective, Params, Rule, require_offers
 from imitation.optim.draws import asked, asked_first, drawn
 from imitation.optim.flat import FlatObjective, Layout
@@ -59,6 +60,7 @@ def descent(
     Raises:
         ValueError: before the first step, where the rule needs what the objective lacks.
     """
+    keep_freed()
     layout = Layout.of(params)
     generators = [torch.Generator().manual_seed(integer_seed("draws", rep)) for rep in reps]
     dtype = next(iter(params.values())).dtype

@@ -11,10 +11,11 @@ import torch
 from optim_problems import STEPS, Bowls, run, start
 from torch import nn
 
-from imitation.optim import AdamW, Foreign
-from imitation.optim.contract import Rule, require_offers
+from imitation.optim import AdamW, ClippedAdam, Foreign, Ftrl, Lion, ScheduleFree, Sgd, SignSgd
+from imitation.optim.contract import GradientObjective, Rule, require_offers
+from imitation.optim.draws import asked, drawn
 from imitation.optim.foreign import ForeignRule
-from imitation.optim.fused import fits
+from imitation.optim.fused import OnePass, one_pass
 from imitation.optim.reference.adam import adamw
 from imitation.optim.schedules import constant, cosine, factor
 from imitation.optim.state import bytes_of, plain, restored
@@ -69,33 +70,73 @@ def test_one_rate_for_each_member():
         np.testing.assert_allclose(path[:, k].numpy(), twin(k, float(rate)), rtol=1e-12, atol=1e-13)
 
 
+def _scaled(p, scale, out):
+    for k in range(p.shape[0]):
+        out[k] = scale[k] * p[k]
+
+
+PASSES = {
+    "adamw": AdamW(weight_decay=1e-2),
+    "momentum": Sgd(momentum=0.9, weight_decay=1e-2),
+    "nesterov": Sgd(momentum=0.9, nesterov=True),
+    "signum": SignSgd(weight_decay=1e-2),
+    "lion": Lion(weight_decay=1e-2),
+    "ftrl": Ftrl(),
+    "clipped adam": ClippedAdam(discount=0.5),
+    "schedule-free": ScheduleFree(Sgd()),
+    "schedule-free adamw, random": ScheduleFree(AdamW(), random=True),
+}
+"""Rules that take one pass over memory."""
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("lr", [1e-2, [1e-2, 3e-3, 0.0]])
-def test_one_pass_over_memory_and_one_operation_after_the_other_agree(dtype, lr, monkeypatch):
-    rule = CONFIG.rule()
-    draw = torch.Generator().manual_seed(0)
-    shapes = {"matrix": (3, 4, 5), "turned": (5, 3), "number": (3,)}
+@pytest.mark.parametrize("name", PASSES)
+def test_one_pass_over_memory_and_one_operation_after_the_other_agree(name, dtype, lr, monkeypatch):
+    rule, draw = PASSES[name].rule(), torch.Generator().manual_seed(0)
+    shapes = {"matrix": (3, 4, 5), "turned": (5, 3), "number": (3,), "still": (3, 2)}
     start = {name: torch.randn(shape, generator=draw).to(dtype) for name, shape in shapes.items()}
     start["turned"] = start["turned"].mT  # not contiguous
     slopes = [
-        {name: torch.randn(p.shape, generator=draw).to(dtype) for name, p in start.items()} for _ in "abc"
+        {name: torch.randn(p.shape, generator=draw).to(dtype) for name, p in start.items()} for _ in "abcd"
     ]
+    for slope in slopes:
+        slope["still"].zero_()  # 0/0
+    slopes[0]["number"].mul_(1e6)
     rate = lr if isinstance(lr, float) else torch.tensor(lr, dtype=dtype)
 
     def path():
-        params, state = start, rule.init(start, {})
+        params, state, infos = start, rule.init(start, {}), []
+        generators = [torch.Generator().manual_seed(k) for k in range(3)]
         for slope in slopes:
-            params, state = rule.stepped(state, params, slope, rate)
-        return params, state.mean, state.square
+            objective = GradientObjective("slopes", lambda params, slope=slope: (torch.zeros(3), slope))
+            draws = drawn(asked(rule, params), generators, dtype)
+            params, state, info = rule.update(state, params, objective, rate, draws)
+            infos.append(info)
+        return params, plain(state), infos
 
-    assert not fits(start)
-    monkeypatch.setattr("imitation.optim.fused._MANY", 0)
-    assert fits(start) == (dtype != torch.bfloat16)
-    found = path()
-    monkeypatch.setattr("imitation.optim.adamw.fits", lambda *groups: False)
     tolerance = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 0.0}[dtype]
-    for mine, its in zip(found, path(), strict=True):
-        torch.testing.assert_close(mine, its, rtol=tolerance, atol=tolerance)
+    if dtype != torch.bfloat16:
+        monkeypatch.setattr(OnePass, "fits", lambda self, *groups: True)
+    found = path()
+    monkeypatch.setattr(OnePass, "fits", lambda self, *groups: False)
+    torch.testing.assert_close(found, path(), rtol=tolerance, atol=tolerance)
+
+
+def test_a_pass_is_for_the_tensors_that_it_takes_and_gains_from(monkeypatch):
+    rule = one_pass(reads=1, writes=1, members=1, least=12)(_scaled)
+    big = {"a": torch.ones(2, 5), "b": torch.ones(2)}
+    assert rule.fits(big)
+    assert {n: p.tolist() for n, p in rule(big, members=(torch.tensor([0.5, 2.0]),))[0].items()} == {
+        "a": [[0.5] * 5, [2.0] * 5],
+        "b": [0.5, 2.0],
+    }
+    assert not rule.fits({"a": torch.ones(1, 11)})
+    assert not rule.fits(big, {"a": torch.ones(2, 5).double()})
+    assert not rule.fits({"a": torch.ones(2, 6).bfloat16()})
+    assert not rule.fits({"a": torch.ones(2, 6, device="meta")})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert not rule.fits(big)
 
 
 def test_a_rule_changes_neither_gradients_nor_weights_in_place():

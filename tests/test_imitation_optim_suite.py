@@ -9,7 +9,7 @@ from optim_cases import BY_TENSOR, CASES, WHOLE
 from optim_problems import STEPS, Bowls, Turned, flattened, generators, run, start, steps_of
 from torch import nn
 
-from imitation.optim import SUITE
+from imitation.optim import SUITE, ScheduleFree, Sgd
 from imitation.optim.batches import Batch, BatchObjective
 from imitation.optim.draws import drawn
 from imitation.optim.state import bytes_of
@@ -116,6 +116,31 @@ def test_one_rate_for_each_member(name):
             rtol=1e-9,
             atol=1e-12,
         )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_weight_may_be_a_single_number(name):
+    x = torch.randn(3, 7, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = BatchObjective(
+        Batch(lambda p: x @ p["a"].mT + p["b"][:, None, None], lambda y: y.square().mean(dim=-1))
+    )
+    params = {"a": torch.ones(3, 2, 3, dtype=torch.float64), "b": torch.ones(3, dtype=torch.float64)}
+    rule, random = CASES[name].rule(), generators([0, 1, 2])
+    state = rule.init(params, drawn(rule.asks_first(params), random, torch.float64))
+    for _ in range(3):
+        params, state, _ = rule.update(
+            state, params, objective, 1e-2, drawn(rule.asks(params), random, torch.float64)
+        )
+    b = rule.deployed(state, params)["b"]
+    assert b.shape == (3,)
+    assert b.isfinite().all()
+
+
+@pytest.mark.parametrize("law", ["polynomial", "constant", "refined"])
+def test_schedule_free_waits_while_the_rate_is_zero(law):
+    first, second = islice(steps_of(ScheduleFree(Sgd(), law=law), [0, 1], lr=0.0), 2)
+    torch.testing.assert_close(flattened(first[1]), flattened(start([0, 1])))
+    torch.testing.assert_close(flattened(second[1]), flattened(start([0, 1])))
 
 
 class Watched(Bowls):

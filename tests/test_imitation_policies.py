@@ -25,7 +25,8 @@ from imitation.policies import (
     Transformer,
 )
 from imitation.policies.belief import nearness
-from imitation.policies.tanh import tanh_
+from imitation.policies.bends import BENDS, gelu_, tanh_
+from imitation.policies.layers import ACTIVATIONS
 from imitation.train import Member, train
 from imitation.trained import policy_controller
 from mpc import OnlineExpert, catalogue
@@ -157,6 +158,33 @@ def test_tanh_is_exact_to_the_last_place_of_float32():
     for other in (torch.linspace(-3, 3, 7, dtype=torch.float64), torch.linspace(-3, 3, 14)[::2]):
         known = other.tanh()
         assert torch.equal(tanh_(other), known)
+
+
+def test_gelu_and_its_slope_are_as_close_as_torchs():
+    x = torch.from_numpy(np.concatenate([np.linspace(-12, 12, 200_001), [1e6, -1e6, 3e38, -3e38]]))
+    right = x.clone().requires_grad_()
+    F.gelu(right).sum().backward()
+    value, slopes = gelu_(x.float())
+    size = x.abs().clamp(min=1.0)
+    assert ((value - F.gelu(x)).abs() / size).max() < 3.2e-7
+    assert (slopes - right.grad).abs().max() < 4e-7
+    assert value[-4:].tolist() == [1e6, 0.0, x[-2].float(), 0.0]
+    assert value[:-4][x[:-4] == 0].item() == 0
+    for ends in gelu_(torch.tensor([torch.nan])):
+        assert ends.isnan().all()
+
+
+@pytest.mark.parametrize("name", BENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_slopes_written_out_are_those_of_autograd(name, dtype):
+    a = torch.linspace(-4, 4, 60, dtype=dtype).view(3, 4, 5)
+    d = torch.randn(a.shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    leaf = a.clone().requires_grad_()
+    ACTIVATIONS[name](leaf).backward(d)
+    for argument in (a.clone(), a.repeat(1, 1, 2)[..., :5]):  # contiguous and not
+        h, slope = BENDS[name](argument)
+        torch.testing.assert_close(h, ACTIVATIONS[name](a), rtol=1e-6, atol=2e-6)
+        torch.testing.assert_close(slope(d.clone()), leaf.grad, rtol=1e-6, atol=1e-6)
 
 
 def test_a_norm_is_torchs_layer_norm_before_the_non_linearity():

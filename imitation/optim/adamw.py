@@ -8,12 +8,24 @@ Adam-Rel (arXiv 2412.17113) counts t from the last change of the target and keep
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from imitation.optim.algebra import running, size, zeros
 from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
-from imitation.optim.fused import adamw, fits
+from imitation.optim.fused import one_pass
+
+
+@one_pass(reads=4, members=2, numbers=5, writes=3)
+def _adamw(p, g, mean, square, shrink, step, new1, keep2, new2, unbias, eps, p_out, mean_out, square_out):
+    for k in range(p.shape[0]):
+        for i in range(p.shape[1]):
+            slope = g[k, i]
+            now = mean[k, i] + new1 * (slope - mean[k, i])
+            squared = keep2 * square[k, i] + new2 * slope * slope
+            p_out[k, i] = shrink[k] * p[k, i] - step[k] * (now / (np.sqrt(squared) * unbias + eps))
+            mean_out[k, i], square_out[k, i] = now, squared
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,27 +65,21 @@ class AdamWRule(Rule):
     ) -> tuple[Params, AdamWState]:
         """New weights and state, the gradient at hand."""
         step = state.step + 1
-        if fits(params, grads, state.mean):
-            return self._in_one_pass(state, params, grads, step, lr)
+        if _adamw.fits(params, grads, state.mean):
+            moved, mean, square = _adamw(
+                params, grads, state.mean, state.square,
+                members=(1 - lr * self.weight_decay, lr / (1 - self.beta1**step)),
+                numbers=(
+                    1 - self.beta1, self.beta2, 1 - self.beta2, (1 - self.beta2**step) ** -0.5, self.eps
+                ),
+            )  # fmt: skip
+            return moved, AdamWState(step, mean, square)
         mean = running(state.mean, grads, self.beta1)
         square = {
             name: (state.square[name] * self.beta2).addcmul_(g, g, value=1 - self.beta2)
             for name, g in grads.items()
         }
         moved = {name: self._moved(p, mean[name], square[name], step, lr) for name, p in params.items()}
-        return moved, AdamWState(step, mean, square)
-
-    def _in_one_pass(
-        self, state: AdamWState, params: Params, grads: Params, step: int, lr: float | Tensor
-    ) -> tuple[Params, AdamWState]:
-        found = {
-            name: adamw(
-                p, grads[name], (state.mean[name], state.square[name]), step, lr, self.beta1, self.beta2,
-                self.eps, self.weight_decay,
-            )
-            for name, p in params.items()
-        }  # fmt: skip
-        moved, mean, square = ({name: one[part] for name, one in found.items()} for part in range(3))
         return moved, AdamWState(step, mean, square)
 
     def _moved(self, p: Tensor, mean: Tensor, square: Tensor, step: int, lr: float | Tensor) -> Tensor:

@@ -6,9 +6,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from imitation.optim.algebra import Scalar, minus, mixed, plus, size, times, zeros
+from imitation.optim.algebra import Scalar, minus, mixed, over, plus, size, times, zeros
 from imitation.optim.contract import Draw, Draws, Objective, Params, Rule
 from imitation.optim.draws import of_base
+from imitation.optim.fused import one_pass
 from imitation.optim.wrapper import Wrapper
 
 
@@ -65,6 +66,18 @@ class EmaRule(Wrapper):
         return size(params) + self.base.state_bytes(params)
 
 
+@one_pass(reads=3, members=3, writes=2, least=16_384)
+def _interpolated(y, moved, z, whole, share, place, y_out, z_out):
+    """``whole`` is one over the share of x in the old y, ``place`` its share in the new one."""
+    for k in range(y.shape[0]):
+        for i in range(y.shape[1]):
+            x = z[k, i] + whole[k] * (y[k, i] - z[k, i])
+            newest = z[k, i] + (moved[k, i] - y[k, i])
+            x += share[k] * (newest - x)
+            y_out[k, i] = newest + place[k] * (x - newest)
+            z_out[k, i] = newest
+
+
 @dataclass(frozen=True, eq=False)
 class ScheduleFreeState:
     """Where the average stands; what is one number a member is ``(K,)``.
@@ -115,18 +128,27 @@ class ScheduleFreeRule(Wrapper):
     def update(
         self, state: ScheduleFreeState, params: Params, objective: Objective, lr: Scalar, draws: Draws
     ) -> tuple[Params, ScheduleFreeState, dict[str, Tensor]]:
-        x, z = self._points(state, params)
         moved, base, info = self.base.update(state.base, params, objective, lr, of_base(draws))
-        z = plus(z, 1.0, minus(moved, params))
         rate = torch.as_tensor(lr, dtype=state.total.dtype).expand_as(state.total)
         step, largest = state.step + 1, torch.maximum(state.largest, rate)
         total, share = self._share(step, state.total, largest, rate)
-        x = mixed(x, z, share)
         place = state.place
         if self.random:
             place = self.interpolation + (1 - self.interpolation) * draws["interpolation"]
-        y = z if self._at_z else mixed(z, x, place)
-        return y, ScheduleFreeState(step, total, largest, place, x if self._at_z else z, base), info
+        y, other = self._averaged(state, params, moved, share, place)
+        return y, ScheduleFreeState(step, total, largest, place, other, base), info
+
+    def _averaged(
+        self, state: ScheduleFreeState, y: Params, moved: Params, share: Tensor, place: Tensor
+    ) -> tuple[Params, Params]:
+        """The new y and ``other``, where the base moves ``y``."""
+        if not self._at_z and _interpolated.fits(y, moved, state.other):
+            y, z = _interpolated(y, moved, state.other, members=(1 / state.place, share, place))
+            return y, z
+        x, z = self._points(state, y)
+        z = plus(z, 1.0, minus(moved, y))
+        x = mixed(x, z, share)
+        return (z, x) if self._at_z else (mixed(z, x, place), z)
 
     @property
     def _at_z(self) -> bool:
@@ -139,14 +161,14 @@ class ScheduleFreeRule(Wrapper):
         return plus(state.other, 1 / state.place, minus(y, state.other)), state.other
 
     def _share(self, step: int, total: Tensor, largest: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of weights so far, and the share of the newest z, both ``(K,)``."""
+        """The sum of weights so far, and the share of the newest z, 0 while rates are, both ``(K,)``."""
         if self.law == "constant":
             return total, torch.full_like(total, self.weight)
         if self.law == "refined":
             total = total + rate**2
-            return total, (rate**2 / total * (1 - self.interpolation) * self.weight).clamp(max=1.0)
+            return total, (over(rate**2, total) * (1 - self.interpolation) * self.weight).clamp(max=1.0)
         newest = step**self.power * largest**2
-        return total + newest, newest / (total + newest)
+        return total + newest, over(newest, total + newest)
 
     def deployed(self, state: ScheduleFreeState, params: Params) -> Params:
         return self._points(state, params)[0]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from imitation.optim.algebra import Scalar, minus, picked, plus, size, zeros
+from imitation.optim.algebra import Scalar, minus, mixed, picked, plus, size, zeros
 from imitation.optim.contract import Draw, Draws, Objective, Params, Rule
 from imitation.optim.draws import of_base
 from imitation.optim.wrapper import Wrapper
@@ -84,7 +84,7 @@ class ConversionRule(Wrapper):
         if self.output == "newest":
             return state.mean, state.chosen
         share = (1 - self.discount) / (1 - self.discount**step)
-        mean = plus(state.mean, share, minus(y, state.mean))
+        mean = mixed(state.mean, y, share)
         if self.output == "mean":
             return mean, state.chosen
         taken = draws["choose"] * step < 1

@@ -9,11 +9,32 @@ updates: Adam is FTRL in disguise", arXiv 2402.01567). The rate is D.
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from imitation.optim.algebra import Scalar, clamped, dot, norm, over, plus, size, times, zeros
 from imitation.optim.contract import Draw, Draws, Objective, Params, Rule
+from imitation.optim.fused import one_pass
+
+
+@one_pass(reads=4, members=1, numbers=2, writes=3, counts=1)
+def _leader(p, g, total, square, rate, keep, most, p_out, total_out, square_out, clipped):
+    for k in range(p.shape[0]):
+        beyond = 0
+        for i in range(p.shape[1]):
+            slope = g[k, i]
+            now = keep * total[k, i] + slope
+            squared = keep * keep * square[k, i] + slope * slope
+            way = now / np.sqrt(squared) if squared != 0 else squared
+            beyond += abs(way) > most
+            if way > most:
+                way = most
+            elif way < -most:
+                way = -most
+            p_out[k, i] = p[k, i] - rate[k] * way
+            total_out[k, i], square_out[k, i] = now, squared
+        clipped[k] = beyond
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +75,13 @@ class LeaderRule(Rule):
     ) -> tuple[Params, LeaderState, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
         b = self.discount
+        scale = draws["scale"] * lr if self.random else lr
+        if self.by == "weight" and _leader.fits(params, grads, state.total):
+            moved, total, square, counts = _leader(
+                params, grads, state.total, state.square, members=(scale,), numbers=(b, self.clip)
+            )
+            share = torch.stack(list(counts.values())).sum(dim=0) / sum(p[0].numel() for p in params.values())
+            return moved, LeaderState(total, square), {"loss": loss, "clipped": share}
         total = {name: b * state.total[name] + g for name, g in grads.items()}
         if self.by == "weight":
             square = {name: b * b * state.square[name] + g * g for name, g in grads.items()}
@@ -61,7 +89,6 @@ class LeaderRule(Rule):
         else:
             square = {"norm": b * b * state.square["norm"] + dot(grads, grads)}
             way, clipped = self._by_norm(total, square["norm"])
-        scale = draws["scale"] * lr if self.random else lr
         return plus(params, -scale, way), LeaderState(total, square), {"loss": loss, "clipped": clipped}
 
     def _by_norm(self, total: Params, square: Tensor) -> tuple[Params, Tensor]:

@@ -1,73 +1,97 @@
-"""AdamW in one pass over memory, for the CPU tensors of float32 and float64 that populations are made of.
+"""Elementwise rules in one pass over memory, for the CPU tensors of populations.
 
 A dozen elementwise operations cost more than they compute where each reads and writes all weights and moments
-of a population, which are too many for the cache. Of the project outside this package it needs
+of a population, which are too many for the cache. A rule that has such a pass keeps it beside its lines in
+torch, which are for fewer weights and for other tensors. Of the project outside this package this needs
 ``mpc.kernels.compilation`` alone, which compiles kernels and keeps them.
 """
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from imitation.optim.algebra import Scalar
 from imitation.optim.contract import Params
 from mpc.kernels.compilation import kernel
 
-_MANY = 16_384  # weights from which on one pass saves more than calling the kernel costs
+_THREADS = 2  # of torch, up to which one core in one pass is faster
+_REALS = {torch.float32: np.float32, torch.float64: np.float64}
 
 
-def _adamw(p, g, mean, square, shrink, step, new1, keep2, new2, unbias, eps, p_out, mean_out, square_out):
-    for k in range(p.shape[0]):
-        for i in range(p.shape[1]):
-            slope = g[k, i]
-            now = mean[k, i] + new1 * (slope - mean[k, i])
-            squared = keep2 * square[k, i] + new2 * slope * slope
-            p_out[k, i] = shrink[k] * p[k, i] - step[k] * (now / (np.sqrt(squared) * unbias + eps))
-            mean_out[k, i], square_out[k, i] = now, squared
+class OnePass:
+    """A kernel over rows of members.
+
+    Args:
+        function: takes ``reads`` tensors ``(K, P)``, ``members`` numbers of each member ``(K,)``, ``numbers``
+            numbers, and, to fill, ``writes`` tensors ``(K, P)`` and ``counts`` tensors ``(K,)``.
+        least: weights of all members from which on it saves more than the call costs.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., None],
+        *,
+        reads: int,
+        writes: int,
+        members: int = 0,
+        numbers: int = 0,
+        counts: int = 0,
+        least: int = 0,
+    ) -> None:
+        self._writes, self._counts, self._least = writes, counts, least
+        self._run = {}
+        for dtype, real in (torch.float32, "f4"), (torch.float64, "f8"):
+            rows, each = [f"{real}[:,::1]"], [f"{real}[::1]"]
+            arguments = rows * reads + each * members + [real] * numbers + rows * writes + each * counts
+            self._run[dtype] = kernel(f"void({', '.join(arguments)})")(function)
+
+    def fits(self, *groups: Params) -> bool:
+        """Whether it takes all tensors, of one type and on the CPU, and that is faster."""
+        weights = sum(tensor.numel() for tensor in groups[0].values())
+        if weights < self._least or torch.get_num_threads() > _THREADS:
+            return False
+        kinds = {(tensor.dtype, tensor.is_cpu) for group in groups for tensor in group.values()}
+        return len(kinds) == 1 and kinds <= {(kind, True) for kind in _REALS}
+
+    def __call__(
+        self, *groups: Params, members: Sequence[Scalar] = (), numbers: Sequence[float] = ()
+    ) -> tuple[Params, ...]:
+        """What it writes and counts, by the names of the first group; ``members``: numbers, or ``(K,)``."""
+        filled = [self._filled([group[name] for group in groups], members, numbers) for name in groups[0]]
+        return tuple(dict(zip(groups[0], parts, strict=True)) for parts in zip(*filled, strict=True))
+
+    def _filled(
+        self, tensors: list[Tensor], members: Sequence[Scalar], numbers: Sequence[float]
+    ) -> list[Tensor]:
+        p, K = tensors[0], len(tensors[0])
+        real = _REALS[p.dtype]
+        filled = [torch.empty_like(p, memory_format=torch.contiguous_format) for _ in range(self._writes)]
+        counts = [torch.empty(K, dtype=p.dtype) for _ in range(self._counts)]
+        self._run[p.dtype](
+            *[_rows(tensor) for tensor in tensors],
+            *[_each(value, K, real) for value in members],
+            *[real(value) for value in numbers],
+            *[_rows(tensor) for tensor in filled],
+            *[count.numpy() for count in counts],
+        )
+        return filled + counts
 
 
-def _signature(real: str) -> str:
-    rows, members = f"{real}[:,::1]", f"{real}[::1]"
-    return f"void({', '.join([rows] * 4 + [members] * 2 + [real] * 5 + [rows] * 3)})"
-
-
-_KERNELS = {
-    torch.float32: (np.float32, kernel(_signature("f4"))(_adamw)),
-    torch.float64: (np.float64, kernel(_signature("f8"))(_adamw)),
-}
-
-
-def fits(*groups: Params) -> bool:
-    """Whether ``adamw`` takes all tensors, of one type and on the CPU, and they are large enough to gain."""
-    if sum(tensor.numel() for tensor in groups[0].values()) < _MANY:
-        return False
-    kinds = {(tensor.dtype, tensor.is_cpu) for group in groups for tensor in group.values()}
-    return len(kinds) == 1 and kinds <= {(kind, True) for kind in _KERNELS}
-
-
-def adamw(
-    p: Tensor,
-    g: Tensor,
-    moments: tuple[Tensor, Tensor],
-    step: int,
-    lr: float | Tensor,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights, mean and square ``(K, ...)`` after step number ``step``; ``lr``: one rate, or ``(K,)``."""
-    real, run = _KERNELS[p.dtype]
-    rate = np.broadcast_to(np.asarray(lr, dtype=np.float64), len(p))
-    members = 1 - rate * weight_decay, rate / (1 - beta1**step)
-    numbers = 1 - beta1, beta2, 1 - beta2, (1 - beta2**step) ** -0.5, eps
-    moved, mean, square = (torch.empty(p.shape, dtype=p.dtype) for _ in range(3))
-    run(
-        *map(_rows, (p, g, *moments)), *(one.astype(real) for one in members), *map(real, numbers),
-        *map(_rows, (moved, mean, square)),
-    )  # fmt: skip
-    return moved, mean, square
+def one_pass(**options: int) -> Callable[[Callable[..., None]], OnePass]:
+    """Decorates the function of a ``OnePass``."""
+    return lambda function: OnePass(function, **options)
 
 
 def _rows(tensor: Tensor) -> np.ndarray:
     """The same memory, ``(K, P)``."""
-    return tensor.detach().reshape(len(tensor), -1).contiguous().numpy()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    rows = tensor.numpy()
+    return np.ascontiguousarray(rows if rows.ndim == 2 else rows.reshape(len(rows), -1))
+
+
+def _each(value: Scalar, K: int, real: type[np.floating]) -> np.ndarray:
+    """One number a member ``(K,)``."""
+    return np.full(K, value.detach().numpy() if isinstance(value, Tensor) else value, dtype=real)

@@ -6,6 +6,28 @@ from torch import Tensor
 
 from imitation.optim.algebra import decayed, plus, running, size, zeros
 from imitation.optim.contract import Draws, Objective, Params, Rule
+from imitation.optim.fused import one_pass
+
+
+@one_pass(reads=3, members=1, numbers=4, writes=2, least=65_536)
+def _momentum(p, g, mean, rate, keep, decay, own, other, p_out, mean_out):
+    for k in range(p.shape[0]):
+        for i in range(p.shape[1]):
+            slope = g[k, i] + decay * p[k, i]
+            now = keep * mean[k, i] + slope
+            p_out[k, i] = p[k, i] - rate[k] * (own * slope + other * now)
+            mean_out[k, i] = now
+
+
+@one_pass(reads=3, members=2, numbers=2, writes=2, least=8_192)
+def _sign(p, g, mean, shrink, rate, new1, new2, p_out, mean_out):
+    for k in range(p.shape[0]):
+        ahead, back, none = rate[k], -rate[k], rate[k] - rate[k]
+        for i in range(p.shape[1]):
+            error = g[k, i] - mean[k, i]
+            way = mean[k, i] + new1 * error
+            p_out[k, i] = shrink[k] * p[k, i] - (ahead if way > 0 else back if way < 0 else none)
+            mean_out[k, i] = mean[k, i] + new2 * error
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +55,16 @@ class SgdRule(Rule):
         self, state: Momentum, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, Momentum, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
+        if self.momentum and _momentum.fits(params, grads, state.mean):
+            own, other = (1.0, self.momentum) if self.nesterov else (0.0, 1.0)
+            moved, mean = _momentum(
+                params,
+                grads,
+                state.mean,
+                members=(lr,),
+                numbers=(self.momentum, self.weight_decay, own, other),
+            )
+            return moved, Momentum(mean), {"loss": loss}
         if self.weight_decay:
             grads = plus(grads, self.weight_decay, params)
         if not self.momentum:
@@ -59,6 +91,12 @@ class SignRule(Rule):
         self, state: Momentum, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, Momentum, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
+        if self.momentum and _sign.fits(params, grads, state.mean):
+            new = 1 - self.momentum
+            moved, mean = _sign(
+                params, grads, state.mean, members=(1 - lr * self.weight_decay, lr), numbers=(new, new)
+            )
+            return moved, Momentum(mean), {"loss": loss}
         mean = grads
         if self.momentum:
             mean = running(state.mean, grads, self.momentum)
@@ -84,6 +122,12 @@ class LionRule(Rule):
         self, state: Momentum, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, Momentum, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
+        if _sign.fits(params, grads, state.mean):
+            moved, mean = _sign(
+                params, grads, state.mean,
+                members=(1 - lr * self.weight_decay, lr), numbers=(1 - self.beta1, 1 - self.beta2),
+            )  # fmt: skip
+            return moved, Momentum(mean), {"loss": loss}
         way = running(state.mean, grads, self.beta1)
         mean = running(state.mean, grads, self.beta2)
         moved = {name: decayed(p, way[name].sign(), lr, self.weight_decay) for name, p in params.items()}
