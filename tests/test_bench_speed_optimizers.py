@@ -31,12 +31,13 @@ def test_a_row_has_all_its_numbers(name):
     assert len(cells(row)) == len(HEADS)
     assert all(time > 0 for time in row.step)
     assert row.gradients == RULES[name].rule().gradients
+    assert np.isnan(row.loop) == np.isnan(row.peer_step)
     assert np.isnan(row.peer_step) == (PEERS.get(name) is None or PEERS[name].step is None)
 
 
 def test_ratios():
-    row = Row("a", 1, 8.0, (60.0, 9.0, 3.0), (500.0, 90.0, 25.0), 0.15, "torch", 30.0, 20.0)
-    assert (row.cheaper, row.beside) == (20.0, 2.0)
+    row = Row("a", 1, 8.0, (60.0, 9.0, 3.0), (500.0, 90.0, 25.0), 0.15, "torch", 30.0, 20.0, 750.0)
+    assert (row.cheaper, row.beside, row.cheaper_than_loop) == (20.0, 2.0, 30.0)
 
 
 def test_steps_are_taken_again_and_again_from_the_same_weights():

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from imitation.optim.contract import Params
 
@@ -22,6 +22,19 @@ class Peer:
     name: str = "-"
     step: Build | None = None
     fused: Build | None = None
+
+
+def plain_gradient(batch: int) -> Callable[[], object]:
+    """Autograd's gradient of ``nn.Sequential``, the network of the table, on a minibatch."""
+    hidden = [layer for _ in range(2) for layer in (nn.Linear(64, 64), nn.GELU())]
+    model = nn.Sequential(nn.Linear(2, 64), nn.GELU(), *hidden, nn.Linear(64, 1))
+    x, u = torch.randn(batch, 2), torch.randn(batch, 1)
+
+    def step() -> None:
+        model.zero_grad()
+        nn.functional.mse_loss(model(x), u).backward()
+
+    return step
 
 
 def _built(module: str, cls: str, matrices: bool = False, **arguments: Any) -> Build:

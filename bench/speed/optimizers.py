@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.speed.optimizer_peers import PEERS, Peer
+from bench.speed.optimizer_peers import PEERS, Peer, plain_gradient
 from bench.speed.table import short, write_plain
 from bench.speed.timing import Contestant, in_turn
+from imitation.memory import keep_freed
 from imitation.objective import Cloning
 from imitation.optim import (
     SUITE,
@@ -91,6 +92,7 @@ class Row:
         step: the step with its gradients, likewise.
         in_gradients: the rule alone in gradient evaluations, K = 1.
         peer: its name, what its step takes one tensor after the other or with foreach, and fused.
+        loop: the plain loop with the peer, whose gradients are autograd's.
     """
 
     rule_name: str
@@ -102,6 +104,7 @@ class Row:
     peer: str
     peer_step: float
     peer_fused: float
+    loop: float
 
     @property
     def cheaper(self) -> float:
@@ -113,10 +116,16 @@ class Row:
         """The rule alone over the peer's step."""
         return self.rule[0] / self.peer_step
 
+    @property
+    def cheaper_than_loop(self) -> float:
+        """How many times cheaper a step is for a member of the largest population than in the plain loop."""
+        return self.loop / self.step[-1]
+
 
 def run(settings: Settings, progress: Callable[[str], object]) -> Iterator[Row]:
     """One row after another."""
     torch.set_num_threads(1)
+    keep_freed()
     populations = [Population.of(K, settings.batch) for K in POPULATIONS]
     for place, name in enumerate(settings.chosen, 1):
         progress(f"rule {place} of {len(settings.chosen)}: {name}")
@@ -166,6 +175,7 @@ def measure(name: str, populations: Sequence[Population], settings: Settings) ->
         ]
         if plain:
             contestants.append(Contestant(stepper(config, one, one.free()), _STEPS * one.members))
+    contestants.append(Contestant(plain_gradient(settings.batch), 1))
     for build in (peer.step, peer.fused):
         if build is not None:
             contestants.append(Contestant(build(populations[0].params, populations[0].gradients[1]), 1))
@@ -174,7 +184,8 @@ def measure(name: str, populations: Sequence[Population], settings: Settings) ->
     groups = [found[i : i + each] for i in range(0, each * len(populations), each)]
     gradient, step = [group[0] for group in groups], [group[1] for group in groups]
     beyond = [group[2] for group in groups] if plain else [s - g for s, g in zip(step, gradient, strict=True)]
-    theirs = iter(found[each * len(populations) :])
+    autograd, *theirs = found[each * len(populations) :]
+    their_step = theirs[0] if peer.step else _NAN
     params = populations[0].params
     weights = sum(p[0].numel() for p in params.values())
     return Row(
@@ -185,8 +196,9 @@ def measure(name: str, populations: Sequence[Population], settings: Settings) ->
         tuple(step),
         beyond[0] / gradient[0],
         peer.name,
-        next(theirs) if peer.step else _NAN,
-        next(theirs) if peer.fused else _NAN,
+        their_step,
+        theirs[-1] if peer.fused else _NAN,
+        autograd + (min(theirs) if theirs else _NAN),
     )
 
 
@@ -213,12 +225,13 @@ def stepper(config: Config, population: Population, objective: Objective) -> Cal
 
 HEADS = (
     "rule", "gradients", "bytes / weight", "rule us K=1", "K=8", "K=64", "step us K=1", "K=8", "K=64",
-    "K=1 / K=64", "rule / gradient", "peer", "its us", "fused us", "rule / peer",
+    "K=1 / K=64", "rule / gradient", "peer", "its us", "fused us", "rule / peer", "loop us", "loop / K=64",
 )  # fmt: skip
 LEGEND = (
     "us: microseconds for each member, medians over rounds; rule: a step whose gradients cost nothing (whose "
     "first gradient costs nothing, for rules that ask for more); step: with its gradients; peer: the step of "
-    "another package with gradients in place, with foreach where it has that, and fused."
+    "another package with gradients in place, with foreach where it has that, and fused; loop: a step of the "
+    "plain loop, autograd's gradient of nn.Sequential and the quicker of these two."
 )
 
 
@@ -227,7 +240,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.rule_name, str(row.gradients), short(row.bytes), *map(short, row.rule), *map(short, row.step),
         short(row.cheaper), short(row.in_gradients), row.peer, short(row.peer_step),
-        short(row.peer_fused), short(row.beside),
+        short(row.peer_fused), short(row.beside), short(row.loop), short(row.cheaper_than_loop),
     )  # fmt: skip
 
 

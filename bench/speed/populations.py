@@ -183,7 +183,10 @@ def product_steps(network: Mlp, batch: int, members: int) -> Callable[[], object
         for _ in range(_STEPS):
             for i, (h, weight, slope) in enumerate(layers):
                 torch.bmm(h, weight)
-                torch.bmm(h.mT, slope)
+                few, many = sorted((h, slope), key=lambda rows: rows.shape[-1])
+                torch.bmm(
+                    few.mT, many
+                )  # in this order MKL takes a sixth of the time where few has one column
                 if i:
                     torch.bmm(slope, weight.mT)
 

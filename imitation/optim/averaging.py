@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from imitation.optim.algebra import Scalar, minus, mixed, over, plus, size, times, zeros
+from imitation.optim.algebra import Scalar, minus, mixed, plus, size, times, zeros
 from imitation.optim.contract import Draw, Draws, Objective, Params, Rule
 from imitation.optim.draws import of_base
 from imitation.optim.fused import one_pass
@@ -164,11 +164,14 @@ class ScheduleFreeRule(Wrapper):
         """The sum of weights so far, and the share of the newest z, 0 while rates are, both ``(K,)``."""
         if self.law == "constant":
             return total, torch.full_like(total, self.weight)
+        least = torch.finfo(total.dtype).tiny
         if self.law == "refined":
             total = total + rate**2
-            return total, (over(rate**2, total) * (1 - self.interpolation) * self.weight).clamp(max=1.0)
+            share = rate**2 / total.clamp(min=least) * (1 - self.interpolation) * self.weight
+            return total, share.clamp(max=1.0)
         newest = step**self.power * largest**2
-        return total + newest, over(newest, total + newest)
+        total = total + newest
+        return total, newest / total.clamp(min=least)
 
     def deployed(self, state: ScheduleFreeState, params: Params) -> Params:
         return self._points(state, params)[0]
