@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from imitation.losses import LOSSES, Criterion, Loss, Rows
 from imitation.optim.batches import Batch, BatchObjective
 from imitation.policies.contract import Foresees, Tensors
+from imitation.policies.network import PolicyNetwork
 from imitation.policies.traced import Traced, traced
-from imitation.population import Forward, learned
+from imitation.population import Forward, forward
 from imitation.samples import Samples
 
 _PART = 4096  # samples of a member in one part of the whole training set
@@ -94,10 +95,11 @@ class Cloning:
                 table["metric"] = W
         sizes = torch.tensor([len(one) for one in training])
         written = None if order else traced(policy)
-        own = getattr(policy, "body", None)
-        criterion = own.criterion() if isinstance(own, Foresees) else Criterion(of, slope, stability)
+        model, criterion = forward(policy), Criterion(of, slope, stability)
+        if isinstance(policy, PolicyNetwork) and isinstance(policy.body, Foresees):
+            model, criterion = policy.logits, policy.body.criterion()
         starts = sizes.cumsum(0) - sizes
-        return cls(learned(policy), written, buffers, criterion, order, table, starts, sizes)
+        return cls(model, written, buffers, criterion, order, table, starts, sizes)
 
     def objective(self, places: Tensor) -> BatchObjective:
         """On the minibatch ``places (K, B)``, each member's counted from its own first sample."""

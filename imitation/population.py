@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from imitation.policies.configs import PolicyConfig
-from imitation.policies.contract import Foresees, Tensors
-from imitation.policies.network import PolicyNetwork
+from imitation.policies.contract import Tensors
 from mpc.arrays import Array
 from mpc.polytope import Polytope
 from mpc.seeds import integer_seed
@@ -53,13 +52,6 @@ def forward(module: nn.Module) -> Forward:
     """
     own = getattr(module, "population", None)
     return mapped(module) if own is None else own
-
-
-def learned(module: nn.Module) -> Forward:
-    """What training minimises the criterion of: the raw policy, or the logits of one that foresees."""
-    if isinstance(module, PolicyNetwork) and isinstance(module.body, Foresees):
-        return module.logits
-    return forward(module)
 
 
 def mapped(module: nn.Module) -> Forward:

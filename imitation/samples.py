@@ -1,6 +1,6 @@
 """From rollouts to training samples: rows, the validation split, and minibatch indices."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,8 +119,14 @@ def _capped(matrices: Array, most: float) -> Array:
     return (vectors * np.minimum(values, most)[:, None, :]) @ np.swapaxes(vectors, 1, 2)
 
 
-def split(rollouts: Rollouts, share: float, history: int = 1, chunk: int = 1) -> tuple[Samples, Samples]:
-    """Training and validation samples; the last episodes are held out.
+def split(
+    rollouts: Rollouts,
+    share: float,
+    history: int = 1,
+    chunk: int = 1,
+    seen: Callable[[Rollouts, int, int], Samples] = samples,
+) -> tuple[Samples, Samples]:
+    """Training samples, as ``seen`` makes them, and validation samples; the last episodes are held out.
 
     Of n episodes ``round(share n)`` are held out, at least 1 and at most n - 1; none where n = 1 or
     share = 0.
@@ -128,8 +134,9 @@ def split(rollouts: Rollouts, share: float, history: int = 1, chunk: int = 1) ->
     Raises:
         ValueError: if no sample is left to train on.
     """
-    n, inside = rollouts.episodes, held_in(rollouts, share)
-    training, validation = (samples(part, history, chunk) for part in (rollouts[:inside], rollouts[inside:]))
+    n = rollouts.episodes
+    inside = n - min(max(1, round(share * n)), n - 1) if share > 0 else n
+    training, validation = seen(rollouts[:inside], history, chunk), samples(rollouts[inside:], history, chunk)
     if not len(training):
         raise ValueError(
             f"rollouts hold no usable label in the {inside} of {n} episodes to train on (plans take "
@@ -138,12 +145,6 @@ def split(rollouts: Rollouts, share: float, history: int = 1, chunk: int = 1) ->
     if not (np.isfinite(training.x).all() and np.isfinite(training.u).all()):
         raise ValueError("rollouts hold NaN or infinity where a usable label stands; generate them again")
     return training, validation
-
-
-def held_in(rollouts: Rollouts, share: float) -> int:
-    """Episodes that are trained on."""
-    n = rollouts.episodes
-    return n - min(max(1, round(share * n)), n - 1) if share > 0 else n
 
 
 def minibatches(sizes: Sequence[int], reps: Sequence[int], batch: int, epochs: bool) -> Iterator[np.ndarray]:

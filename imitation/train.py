@@ -21,7 +21,7 @@ from imitation.optim.schedules import factor
 from imitation.policies.configs import BeliefState
 from imitation.policies.contract import Tensors
 from imitation.population import initial, stacked
-from imitation.samples import Samples, foreseen, held_in, minibatches, split, with_capped_curvature
+from imitation.samples import Samples, foreseen, minibatches, samples, split, with_capped_curvature
 from imitation.sensitivity import with_sensitivity
 from imitation.trained import History, Trained
 from mpc.arrays import Array
@@ -124,9 +124,8 @@ def _prepare(
     shape, rollouts = learner.policy, member.rollouts
     if learner.uses_curvature and learner.curvature_of == "loop":
         rollouts = with_sensitivity(problem, rollouts)
-    training, validation = split(rollouts, learner.validation, shape.history, shape.chunk)
-    if isinstance(shape, BeliefState):
-        training = foreseen(rollouts[: held_in(rollouts, learner.validation)], shape.history, shape.chunk)
+    seen = foreseen if isinstance(shape, BeliefState) else samples
+    training, validation = split(rollouts, learner.validation, shape.history, shape.chunk, seen)
     if (learner.jacobian or learner.hessian) and training.dudx is None:
         raise ValueError(
             "rollouts hold no label.dudx, which jacobian > 0 imitates; demonstrate with an expert of mpc and "
