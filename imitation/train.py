@@ -85,7 +85,7 @@ def train(
     depend on its company, to rounding, and the same call gives the same bits. Initial weights come from
     ``('weights', architecture, rep)``, minibatches from ``('batches', rep)``. A member whose training
     diverges ends with non-finite weights and does not touch the others. Runs on as many torch threads
-    as the caller has set.
+    as the caller has set, and has glibc keep memory that it frees (``imitation.memory``).
 
     Args:
         observe: asked at each point of the history about the policies as they would be deployed then, for
