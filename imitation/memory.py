@@ -7,12 +7,12 @@ from functools import cache
 
 _TRIM, _MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's mallopt
 _KEPT = 256 << 20  # bytes that may lie free at the end of the heap
-_LARGE = 64 << 20  # bytes from which on a block is the system's own, given back when it is freed
+_LARGE = 32 << 20  # bytes from which on a block is the system's own; older glibc takes no more
 
 
 @cache
 def keep_freed() -> None:
-    """Have glibc keep up to 256 MB of what this process frees, and give blocks below 64 MB from its heap.
+    """Have glibc keep up to 256 MB of what this process frees, and give blocks below 32 MB from its heap.
 
     A step makes and frees activations and weights of a few megabytes. By default they are given back to the
     system and asked for again, step after step, in some processes and not in others: a page fault for each
@@ -23,6 +23,5 @@ def keep_freed() -> None:
     if asked or sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    if mallopt is not None and mallopt(_MAP, _LARGE):
         mallopt(_TRIM, _KEPT)
-        mallopt(_MAP, _LARGE)

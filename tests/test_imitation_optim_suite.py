@@ -11,6 +11,7 @@ from torch import nn
 
 from imitation.optim import SUITE, ScheduleFree, Sgd
 from imitation.optim.batches import Batch, BatchObjective
+from imitation.optim.contract import GradientObjective
 from imitation.optim.draws import drawn
 from imitation.optim.state import bytes_of
 
@@ -134,6 +135,25 @@ def test_a_weight_may_be_a_single_number(name):
     b = rule.deployed(state, params)["b"]
     assert b.shape == (3,)
     assert b.isfinite().all()
+
+
+@pytest.mark.parametrize("law", ["polynomial", "refined"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_schedule_free_s_first_average_is_the_newest_however_small_the_rate(law, dtype):
+    rule = ScheduleFree(Sgd(), law=law, weight=10.0).rule()
+    params = {"a": torch.ones(2, 3, dtype=dtype)}
+    objective = GradientObjective(
+        "steep", lambda params: (torch.zeros(2, dtype=dtype), {"a": torch.full((2, 3), 100.0, dtype=dtype)})
+    )
+    params, state, _ = rule.update(rule.init(params, {}), params, objective, 1e-3, {})
+    torch.testing.assert_close(
+        rule.deployed(state, params)["a"].double(), torch.full((2, 3), 0.9).double(), rtol=2e-3, atol=0.0
+    )
+
+
+def test_a_random_interpolation_leaves_enough_of_the_average_to_find_it_again():
+    with pytest.raises(ValueError, match=r"interpolation must be at least 0\.1 where it is random, got 0"):
+        ScheduleFree(Sgd(), interpolation=0.0, random=True)
 
 
 @pytest.mark.parametrize("law", ["polynomial", "constant", "refined"])

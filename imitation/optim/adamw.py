@@ -17,15 +17,15 @@ from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
 from imitation.optim.fused import one_pass
 
 
-@one_pass(reads=4, members=2, numbers=5, writes=3)
-def _adamw(p, g, mean, square, shrink, step, new1, keep2, new2, unbias, eps, p_out, mean_out, square_out):
+@one_pass(reads=4, members=2, numbers=6, writes=3)
+def _adamw(p, g, mean, square, shrink, step, keep1, new1, keep2, new2, unbias, eps, p_out, mean_out, v_out):
     for k in range(p.shape[0]):
         for i in range(p.shape[1]):
             slope = g[k, i]
-            now = mean[k, i] + new1 * (slope - mean[k, i])
+            now = keep1 * mean[k, i] + new1 * slope
             squared = keep2 * square[k, i] + new2 * slope * slope
             p_out[k, i] = shrink[k] * p[k, i] - step[k] * (now / (np.sqrt(squared) * unbias + eps))
-            mean_out[k, i], square_out[k, i] = now, squared
+            mean_out[k, i], v_out[k, i] = now, squared
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +65,14 @@ class AdamWRule(Rule):
     ) -> tuple[Params, AdamWState]:
         """New weights and state, the gradient at hand."""
         step = state.step + 1
-        if _adamw.fits(params, grads, state.mean):
-            moved, mean, square = _adamw(
-                params, grads, state.mean, state.square,
-                members=(1 - lr * self.weight_decay, lr / (1 - self.beta1**step)),
-                numbers=(
-                    1 - self.beta1, self.beta2, 1 - self.beta2, (1 - self.beta2**step) ** -0.5, self.eps
-                ),
-            )  # fmt: skip
+        beta1, beta2 = self.beta1, self.beta2
+        found = _adamw(
+            params, grads, state.mean, state.square,
+            members=(1 - lr * self.weight_decay, lr / (1 - beta1**step)),
+            numbers=(beta1, 1 - beta1, beta2, 1 - beta2, (1 - beta2**step) ** -0.5, self.eps),
+        )  # fmt: skip
+        if found is not None:
+            moved, mean, square = found
             return moved, AdamWState(step, mean, square)
         mean = running(state.mean, grads, self.beta1)
         square = {

@@ -39,12 +39,12 @@ def mixed(a: Params, b: Params, share: Scalar) -> Params:
 
 def dot(a: Params, b: Params) -> Tensor:
     """``<a, b>`` of each member ``(K,)``, a tensor at a time."""
-    return torch.stack([_rows(p * b[name]).sum(dim=1) for name, p in a.items()]).sum(dim=0)
+    return torch.stack([flattened(p * b[name]).sum(dim=1) for name, p in a.items()]).sum(dim=0)
 
 
-def _rows(p: Tensor) -> Tensor:
+def flattened(p: Tensor) -> Tensor:
     """``(K, ...)`` as ``(K, P)``."""
-    return p.reshape(len(p), -1)
+    return p.flatten(1) if p.dim() > 1 else p[:, None]
 
 
 def norm(a: Params) -> Tensor:
@@ -59,7 +59,7 @@ def running(mean: Params, new: Params, discount: float) -> Params:
 
 def clamped(a: Params, bound: float) -> tuple[Params, Tensor]:
     """Each entry brought into ``[-bound, bound]``, and the share of entries that were not ``(K,)``."""
-    beyond = torch.cat([_rows((p.abs() > bound).to(p.dtype)) for p in a.values()], dim=1)
+    beyond = torch.cat([flattened((p.abs() > bound).to(p.dtype)) for p in a.values()], dim=1)
     return {name: p.clamp(-bound, bound) for name, p in a.items()}, beyond.mean(dim=1)
 
 

@@ -142,8 +142,11 @@ class ScheduleFreeRule(Wrapper):
         self, state: ScheduleFreeState, y: Params, moved: Params, share: Tensor, place: Tensor
     ) -> tuple[Params, Params]:
         """The new y and ``other``, where the base moves ``y``."""
-        if not self._at_z and _interpolated.fits(y, moved, state.other):
-            y, z = _interpolated(y, moved, state.other, members=(1 / state.place, share, place))
+        found = None
+        if not self._at_z:
+            found = _interpolated(y, moved, state.other, members=(1 / state.place, share, place))
+        if found is not None:
+            y, z = found
             return y, z
         x, z = self._points(state, y)
         z = plus(z, 1.0, minus(moved, y))
@@ -164,14 +167,13 @@ class ScheduleFreeRule(Wrapper):
         """The sum of weights so far, and the share of the newest z, 0 while rates are, both ``(K,)``."""
         if self.law == "constant":
             return total, torch.full_like(total, self.weight)
-        least = torch.finfo(total.dtype).tiny
         if self.law == "refined":
             total = total + rate**2
-            share = rate**2 / total.clamp(min=least) * (1 - self.interpolation) * self.weight
+            share = _part(rate**2, total) * (1 - self.interpolation) * self.weight
             return total, share.clamp(max=1.0)
         newest = step**self.power * largest**2
         total = total + newest
-        return total, newest / total.clamp(min=least)
+        return total, _part(newest, total)
 
     def deployed(self, state: ScheduleFreeState, params: Params) -> Params:
         return self._points(state, params)[0]
@@ -179,3 +181,8 @@ class ScheduleFreeRule(Wrapper):
     def state_bytes(self, params: Params) -> int:
         first = next(iter(params.values()))
         return size(params) + 3 * first.shape[0] * first.element_size() + self.base.state_bytes(params)
+
+
+def _part(newest: Tensor, total: Tensor) -> Tensor:
+    """``newest / total``, 0/0 = 0."""
+    return torch.where(total == 0, newest, newest / total)

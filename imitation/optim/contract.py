@@ -169,7 +169,7 @@ def require_offers(rule: Rule, objective: Objective) -> None:
 
 
 def per_member(value: float | Tensor, like: Tensor) -> float | Tensor:
-    """A number as it is; one number a member ``(K,)`` shaped to broadcast over ``like (K, ...)``."""
+    """A number as it is; one number a member ``(K,)`` in the shape and type to go with ``like (K, ...)``."""
     if isinstance(value, torch.Tensor) and value.dim():
-        return value.view(-1, *[1] * (like.dim() - 1))
+        return value.to(like.dtype).view(-1, *[1] * (like.dim() - 1))
     return value

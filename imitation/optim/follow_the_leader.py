@@ -76,25 +76,29 @@ class LeaderRule(Rule):
         loss, grads = objective.loss_and_grad(params)
         b = self.discount
         scale = draws["scale"] * lr if self.random else lr
-        if self.by == "weight" and _leader.fits(params, grads, state.total):
-            moved, total, square, counts = _leader(
-                params, grads, state.total, state.square, members=(scale,), numbers=(b, self.clip)
-            )
+        if self.by == "norm":
+            return self._by_norm(state, params, grads, scale, loss)
+        found = _leader(params, grads, state.total, state.square, members=(scale,), numbers=(b, self.clip))
+        if found is not None:
+            moved, total, square, counts = found
             share = torch.stack(list(counts.values())).sum(dim=0) / sum(p[0].numel() for p in params.values())
             return moved, LeaderState(total, square), {"loss": loss, "clipped": share}
         total = {name: b * state.total[name] + g for name, g in grads.items()}
-        if self.by == "weight":
-            square = {name: b * b * state.square[name] + g * g for name, g in grads.items()}
-            way, clipped = clamped({n: over(m, square[n].sqrt()) for n, m in total.items()}, self.clip)
-        else:
-            square = {"norm": b * b * state.square["norm"] + dot(grads, grads)}
-            way, clipped = self._by_norm(total, square["norm"])
+        square = {name: b * b * state.square[name] + g * g for name, g in grads.items()}
+        way, clipped = clamped({n: over(m, square[n].sqrt()) for n, m in total.items()}, self.clip)
         return plus(params, -scale, way), LeaderState(total, square), {"loss": loss, "clipped": clipped}
 
-    def _by_norm(self, total: Params, square: Tensor) -> tuple[Params, Tensor]:
+    def _by_norm(
+        self, state: LeaderState, params: Params, grads: Params, scale: Scalar, loss: Tensor
+    ) -> tuple[Params, LeaderState, dict[str, Tensor]]:
+        b = self.discount
+        total = {name: b * state.total[name] + g for name, g in grads.items()}
+        square = b * b * state.square["norm"] + dot(grads, grads)
         length = over(norm(total), square.sqrt())
         kept = torch.where(length > self.clip, over(torch.full_like(length, self.clip), length), 1.0)
-        return times(over(kept, square.sqrt()), total), (length > self.clip).to(square.dtype)
+        way = times(over(kept, square.sqrt()), total)
+        info = {"loss": loss, "clipped": (length > self.clip).to(square.dtype)}
+        return plus(params, -scale, way), LeaderState(total, {"norm": square}), info
 
     def state_bytes(self, params: Params) -> int:
         first = next(iter(params.values()))

@@ -2,8 +2,8 @@
 
 A dozen elementwise operations cost more than they compute where each reads and writes all weights and moments
 of a population, which are too many for the cache. A rule that has such a pass keeps it beside its lines in
-torch, which are for fewer weights and for other tensors. Of the project outside this package this needs
-``mpc.kernels.compilation`` alone, which compiles kernels and keeps them.
+torch, which are for fewer weights, other tensors, and steps that are differentiated. Of the project outside
+this package it needs ``mpc.kernels.compilation`` alone, which compiles kernels and keeps them.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,31 +47,43 @@ class OnePass:
             arguments = rows * reads + each * members + [real] * numbers + rows * writes + each * counts
             self._run[dtype] = kernel(f"void({', '.join(arguments)})")(function)
 
-    def fits(self, *groups: Params) -> bool:
-        """Whether it takes all tensors, of one type and on the CPU, and that is faster."""
-        weights = sum(tensor.numel() for tensor in groups[0].values())
-        if weights < self._least or torch.get_num_threads() > _THREADS:
-            return False
-        kinds = {(tensor.dtype, tensor.is_cpu) for group in groups for tensor in group.values()}
-        return len(kinds) == 1 and kinds <= {(kind, True) for kind in _REALS}
-
     def __call__(
         self, *groups: Params, members: Sequence[Scalar] = (), numbers: Sequence[float] = ()
-    ) -> tuple[Params, ...]:
-        """What it writes and counts, by the names of the first group; ``members``: numbers, or ``(K,)``."""
-        filled = [self._filled([group[name] for group in groups], members, numbers) for name in groups[0]]
-        return tuple(dict(zip(groups[0], parts, strict=True)) for parts in zip(*filled, strict=True))
+    ) -> tuple[Params, ...] | None:
+        """What it writes and counts, by the names of the first group; None where torch's lines are to do it.
+
+        Args:
+            groups: what it reads, tensors ``(K, ...)`` of the same names.
+            members: one number for all, or one for each member ``(K,)``.
+        """
+        first = groups[0]
+        if not self._takes(groups, members):
+            return None
+        filled = [self._filled([group[name] for group in groups], members, numbers) for name in first]
+        return tuple(dict(zip(first, parts, strict=True)) for parts in zip(*filled, strict=True))
+
+    def _takes(self, groups: Sequence[Params], members: Sequence[Scalar]) -> bool:
+        """Whether the tensors are of one shape and kind that kernels take, large enough to gain, and nothing
+        is differentiated through the step."""
+        weights = sum(tensor.numel() for tensor in groups[0].values())
+        if not weights or weights < self._least or torch.get_num_threads() > _THREADS:
+            return False
+        tensors = [tensor for group in groups for tensor in group.values()]
+        kinds = {(tensor.dtype, tensor.is_cpu) for tensor in tensors}
+        asked = tensors + [one for one in members if isinstance(one, Tensor)]
+        tracked = torch.is_grad_enabled() and any(one.requires_grad for one in asked)
+        one_shape = all(group[name].shape == p.shape for name, p in groups[0].items() for group in groups[1:])
+        return one_shape and not tracked and len(kinds) == 1 and kinds <= {(kind, True) for kind in _REALS}
 
     def _filled(
         self, tensors: list[Tensor], members: Sequence[Scalar], numbers: Sequence[float]
     ) -> list[Tensor]:
-        p, K = tensors[0], len(tensors[0])
-        real = _REALS[p.dtype]
+        p, real = tensors[0], _REALS[tensors[0].dtype]
         filled = [torch.empty_like(p, memory_format=torch.contiguous_format) for _ in range(self._writes)]
-        counts = [torch.empty(K, dtype=p.dtype) for _ in range(self._counts)]
+        counts = [torch.empty(len(p), dtype=p.dtype) for _ in range(self._counts)]
         self._run[p.dtype](
             *[_rows(tensor) for tensor in tensors],
-            *[_each(value, K, real) for value in members],
+            *[_each(value, p) for value in members],
             *[real(value) for value in numbers],
             *[_rows(tensor) for tensor in filled],
             *[count.numpy() for count in counts],
@@ -88,10 +100,11 @@ def _rows(tensor: Tensor) -> np.ndarray:
     """The same memory, ``(K, P)``."""
     if tensor.requires_grad:
         tensor = tensor.detach()
-    rows = tensor.numpy()
-    return np.ascontiguousarray(rows if rows.ndim == 2 else rows.reshape(len(rows), -1))
+    values = tensor.numpy()
+    return np.ascontiguousarray(values if values.ndim == 2 else values.reshape(len(values), -1))
 
 
-def _each(value: Scalar, K: int, real: type[np.floating]) -> np.ndarray:
+def _each(value: Scalar, like: Tensor) -> np.ndarray:
     """One number a member ``(K,)``."""
-    return np.full(K, value.detach().numpy() if isinstance(value, Tensor) else value, dtype=real)
+    plain = value.detach().to(like.dtype).numpy() if isinstance(value, Tensor) else value
+    return np.full(len(like), plain, dtype=_REALS[like.dtype])

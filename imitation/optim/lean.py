@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from imitation.optim.adamw import AdamWState
-from imitation.optim.algebra import decayed, over, running, size, zeros
+from imitation.optim.algebra import decayed, flattened, over, running, size, zeros
 from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
 
 Shared = Literal["nothing", "inputs", "outputs", "tensor"]
@@ -120,7 +120,7 @@ class AdafactorRule(Rule):
                 outer = rows[name][..., None] * columns[name][..., None, :]
                 V = over(outer, rows[name].mean(dim=-1)[..., None, None].expand_as(outer))
             way = over(g, (V / (1 - self.beta2**step)).sqrt())
-            rms = (way * way).reshape(len(way), -1).mean(dim=1).sqrt()
+            rms = flattened(way * way).mean(dim=1).sqrt()
             way = way / per_member((rms / self.largest).clamp(min=1.0), way)
             moved[name] = params[name] - per_member(lr, g) * way
         return moved, FactoredState(step, rows, columns), {"loss": loss}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from imitation.optim.algebra import decayed, plus, running, size, zeros
@@ -19,15 +20,14 @@ def _momentum(p, g, mean, rate, keep, decay, own, other, p_out, mean_out):
             mean_out[k, i] = now
 
 
-@one_pass(reads=3, members=2, numbers=2, writes=2, least=8_192)
-def _sign(p, g, mean, shrink, rate, new1, new2, p_out, mean_out):
+@one_pass(reads=3, members=2, numbers=4, writes=2)
+def _sign(p, g, mean, shrink, rate, keep1, new1, keep2, new2, p_out, mean_out):
     for k in range(p.shape[0]):
-        ahead, back, none = rate[k], -rate[k], rate[k] - rate[k]
+        ahead, back = rate[k], -rate[k]
         for i in range(p.shape[1]):
-            error = g[k, i] - mean[k, i]
-            way = mean[k, i] + new1 * error
-            p_out[k, i] = shrink[k] * p[k, i] - (ahead if way > 0 else back if way < 0 else none)
-            mean_out[k, i] = mean[k, i] + new2 * error
+            way = keep1 * mean[k, i] + new1 * g[k, i]
+            p_out[k, i] = shrink[k] * p[k, i] - (ahead if way > 0 else back if way < 0 else way)
+            mean_out[k, i] = keep2 * mean[k, i] + new2 * g[k, i]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,23 +55,23 @@ class SgdRule(Rule):
         self, state: Momentum, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, Momentum, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
-        if self.momentum and _momentum.fits(params, grads, state.mean):
-            own, other = (1.0, self.momentum) if self.nesterov else (0.0, 1.0)
-            moved, mean = _momentum(
-                params,
-                grads,
-                state.mean,
-                members=(lr,),
-                numbers=(self.momentum, self.weight_decay, own, other),
-            )
-            return moved, Momentum(mean), {"loss": loss}
-        if self.weight_decay:
-            grads = plus(grads, self.weight_decay, params)
         if not self.momentum:
-            return plus(params, -lr, grads), state, {"loss": loss}
+            return plus(params, -lr, self._decaying(params, grads)), state, {"loss": loss}
+        own, other = (1.0, self.momentum) if self.nesterov else (0.0, 1.0)
+        found = _momentum(
+            params, grads, state.mean,
+            members=(lr,), numbers=(self.momentum, self.weight_decay, own, other),
+        )  # fmt: skip
+        if found is not None:
+            moved, mean = found
+            return moved, Momentum(mean), {"loss": loss}
+        grads = self._decaying(params, grads)
         mean = {name: state.mean[name] * self.momentum + g for name, g in grads.items()}
         way = plus(grads, self.momentum, mean) if self.nesterov else mean
         return plus(params, -lr, way), Momentum(mean), {"loss": loss}
+
+    def _decaying(self, params: Params, grads: Params) -> Params:
+        return plus(grads, self.weight_decay, params) if self.weight_decay else grads
 
     def state_bytes(self, params: Params) -> int:
         return size(params) if self.momentum else 0
@@ -91,17 +91,11 @@ class SignRule(Rule):
         self, state: Momentum, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, Momentum, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
-        if self.momentum and _sign.fits(params, grads, state.mean):
-            new = 1 - self.momentum
-            moved, mean = _sign(
-                params, grads, state.mean, members=(1 - lr * self.weight_decay, lr), numbers=(new, new)
-            )
-            return moved, Momentum(mean), {"loss": loss}
-        mean = grads
-        if self.momentum:
-            mean = running(state.mean, grads, self.momentum)
-        moved = {name: decayed(p, mean[name].sign(), lr, self.weight_decay) for name, p in params.items()}
-        return moved, Momentum(mean) if self.momentum else state, {"loss": loss}
+        if not self.momentum:
+            return _signed(params, grads, lr, self.weight_decay), state, {"loss": loss}
+        betas = self.momentum, self.momentum
+        moved, mean = _sign_step(params, grads, state.mean, lr, betas, self.weight_decay)
+        return moved, Momentum(mean), {"loss": loss}
 
     def state_bytes(self, params: Params) -> int:
         return size(params) if self.momentum else 0
@@ -122,16 +116,33 @@ class LionRule(Rule):
         self, state: Momentum, params: Params, objective: Objective, lr: float | Tensor, draws: Draws
     ) -> tuple[Params, Momentum, dict[str, Tensor]]:
         loss, grads = objective.loss_and_grad(params)
-        if _sign.fits(params, grads, state.mean):
-            moved, mean = _sign(
-                params, grads, state.mean,
-                members=(1 - lr * self.weight_decay, lr), numbers=(1 - self.beta1, 1 - self.beta2),
-            )  # fmt: skip
-            return moved, Momentum(mean), {"loss": loss}
-        way = running(state.mean, grads, self.beta1)
-        mean = running(state.mean, grads, self.beta2)
-        moved = {name: decayed(p, way[name].sign(), lr, self.weight_decay) for name, p in params.items()}
+        betas = self.beta1, self.beta2
+        moved, mean = _sign_step(params, grads, state.mean, lr, betas, self.weight_decay)
         return moved, Momentum(mean), {"loss": loss}
 
     def state_bytes(self, params: Params) -> int:
         return size(params)
+
+
+def _sign_step(
+    params: Params,
+    grads: Params,
+    mean: Params,
+    lr: float | Tensor,
+    betas: tuple[float, float],
+    weight_decay: float,
+) -> tuple[Params, Params]:
+    """``theta -= lr (sign(b1 m + (1 - b1) g) + wd theta)`` and ``b2 m + (1 - b2) g``."""
+    numbers = [share for beta in betas for share in (beta, 1 - beta)]
+    found = _sign(params, grads, mean, members=(1 - lr * weight_decay, lr), numbers=numbers)
+    if found is not None:
+        moved, mean = found
+        return moved, mean
+    way = running(mean, grads, betas[0])
+    return _signed(params, way, lr, weight_decay), running(mean, grads, betas[1])
+
+
+def _signed(params: Params, way: Params, lr: float | Tensor, weight_decay: float) -> Params:
+    """A step along the signs of ``way``; what is not a number stays so."""
+    signs = {name: torch.where(d.isnan(), d, d.sign()) for name, d in way.items()}
+    return {name: decayed(p, signs[name], lr, weight_decay) for name, p in params.items()}

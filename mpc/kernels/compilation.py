@@ -2,9 +2,9 @@
 
 Compiled code lives in a folder named after a hash of every kernel source, of the versions that made it
 and of the processor that it is for, so a changed kernel can never meet stale code, nor a processor that of
-another one that shares the home. Kernels carry one explicit signature each, so processes that compile at
-the same time write the same entry. Folders that no process has started from for a long time are removed when
-a new one is made.
+another one that shares the home. Kernels carry explicit signatures, those of one function compiled one after
+the other, so processes that compile at the same time write the same entries. Folders that no process has
+started from for a long time are removed when a new one is made.
 """
 
 import hashlib

@@ -73,6 +73,9 @@ class ScheduleFree(Buildable):
         discounts(interpolation=self.interpolation)
         not_negative(power=self.power)
         require("weight", self.weight, self.weight > 0, "must be positive")
+        if self.random:
+            enough = self.interpolation >= 0.1
+            require("interpolation", self.interpolation, enough, "must be at least 0.1 where it is random")
         if self.law == "constant":
             require("weight", self.weight, self.weight <= 1, "is a share, at most 1,")
         one_of("law", self.law, ("polynomial", "constant", "refined"))
