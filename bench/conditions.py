@@ -39,6 +39,11 @@ class Conditions:
     def initial_states(self, problem: ControlProblem, system: str, episodes: int) -> Array:
         """Where the test loops begin ``(episodes, n)``."""
         if self.feasible and problem.initial is not None:
+            if not np.isfinite(problem.X.bounds).all():
+                raise ValueError(
+                    "feasible (--feasible) draws test states from X, which is not bounded here; test from "
+                    "the problem's own initial states, or bound X"
+                )
             return test_states(problem.with_(initial=None), f"{system} feasible", episodes)
         return test_states(problem, system, episodes)
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from imitation.learners.configs import LearnerConfig
+from imitation.optim import Foreign
 from mpc.catalogue import SystemSpec
 from mpc.configs import Barrier, ExpertConfig, Explicit, Linear, Lqr, Online, Smoothed
 from mpc.problem import ControlProblem
@@ -119,6 +120,13 @@ def expert_label(config: ExpertConfig) -> str:
             return f"linear {key_of(config)[:6]}"
         case Explicit() | Lqr():
             return expert_kind(config) + _differences(config, type(config)())
+
+
+def learner_label(learner: LearnerConfig) -> str:
+    """Short name of a learner in tables and legends: class, optimizer, and a digest of all its options."""
+    optimizer = learner.base.optimizer
+    name = optimizer.cls.__name__ if isinstance(optimizer, Foreign) else type(optimizer).__name__
+    return f"{type(learner).__name__} {name} {key_of(learner)[:6]}"
 
 
 def expert_kind(config: ExpertConfig) -> str:

@@ -12,8 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.experiment import Chunk, Experiment, expert_kind, expert_label, expert_smoothing
-from mpc.record import key_of
+from bench.experiment import (
+    Chunk,
+    Experiment,
+    expert_kind,
+    expert_label,
+    expert_smoothing,
+    learner_label,
+)
 
 _RECORDED = ("centralpath", "numpy", "scipy", "numba", "torch", "safetensors")
 
@@ -34,7 +40,6 @@ class Outcomes:
 
 def identity(experiment: Experiment, chunk: str) -> dict[str, Any]:
     """The columns of a row that are known before anything has run."""
-    learner = type(experiment.learner).__name__
     return {
         "study": experiment.study,
         "chunk": chunk,
@@ -43,7 +48,7 @@ def identity(experiment: Experiment, chunk: str) -> dict[str, Any]:
         "expert": expert_label(experiment.expert),
         "expert_kind": expert_kind(experiment.expert),
         "smoothing": expert_smoothing(experiment.expert),
-        "learner": f"{learner} {key_of(experiment.learner)[:6]}",
+        "learner": learner_label(experiment.learner),
         "demonstrations": experiment.demonstrations,
         "steps": experiment.steps,
         "rep": experiment.rep,

@@ -1,13 +1,15 @@
 """How smooth an expert is: the largest operator norms of its Jacobian and Hessian over a region.
 
 Random sampling alone underestimates both badly near a kink, where the norms peak on a thin line. So
-the region is covered first (a grid in the plane, seeded draws elsewhere), and the search then closes
-in on the best points: around each, candidates within a radius that shrinks from round to round.
+the region is covered first (a grid in the plane, seeded draws elsewhere, half of them brought nearer to the
+origin: in more dimensions nearly all of the region may lie where every input is at its bound), and the search
+then closes in on the best points: around each, candidates within a radius that shrinks from round to round.
 What is found is a lower bound on the supremum.
 
-The region is 0.8 times the feasible set, within the set of initial states. At the border of the
-feasible set itself the plans of a barrier have no room left and its derivatives grow without bound; by
-convexity a state of the smaller set keeps a fifth of the origin's distance to every constraint.
+The region is 0.8 times the feasible set, within all that lies between the set of initial states and the
+origin, where loops go from there. At the border of the feasible set itself the plans of a barrier have no
+room left and its derivatives grow without bound; by convexity a state of the smaller set keeps a fifth of
+the origin's distance to every constraint.
 A Hessian that is estimated from draws is searched for with few of them and measured with many, at the
 points that the search chose: the maximum of noisy values alone would be too large.
 """
@@ -24,6 +26,8 @@ from mpc.problem import ControlProblem
 from mpc.sampling import UniformSampler
 from mpc.seeds import seed_for
 from mpc.smoothing import SmoothedExpert
+
+_NEARER = 8  # halvings of the distance to the origin
 
 Norm = Callable[[Array], Array]
 """States (B, n) -> norms (B,), NaN where there is no usable label."""
@@ -76,8 +80,20 @@ def expert_smoothness(problem: ControlProblem, expert: Expert, search: Search | 
 
 
 def _of_interest(problem: ControlProblem, x: Array, search: Search) -> np.ndarray:
-    """Boolean (B,): in the set of initial states, and in ``share`` times the feasible set."""
-    return problem.initial_set.contains(x) & feasible(problem, x / search.share)
+    """Boolean (B,): between initial set and origin, and in ``share`` times the feasible set."""
+    return _on_the_way(problem, x) & feasible(problem, x / search.share)
+
+
+def _on_the_way(problem: ControlProblem, x: Array) -> np.ndarray:
+    """Boolean (B,): in the hull of initial set and origin: ``s x`` is in the set for some s >= 1."""
+    region = problem.initial_set
+    slopes = x @ region.G.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bounds = region.h / slopes
+    least = np.where(slopes < 0, bounds, 1.0).max(axis=1, initial=1.0)
+    most = np.where(slopes > 0, bounds, np.inf).min(axis=1, initial=np.inf)
+    level = ((slopes != 0) | (region.h >= 0)).all(axis=1)
+    return (level & (least <= most)) | ~x.any(axis=1)
 
 
 def jacobian_norm(expert: Expert, x: Array) -> Array:
@@ -98,17 +114,23 @@ def hessian_norm(expert: Expert, x: Array, draws: int) -> Array:
 
 
 def cover(problem: ControlProblem, count: int) -> Array:
-    """About ``count`` points of the initial set: a grid in one or two dimensions, seeded draws above."""
+    """About ``count`` points on the way from the initial set: a grid in up to two dimensions, else draws."""
     region = problem.initial_set
     if problem.n > 2:
         seeds = seed_for("smoothness", problem.key).spawn(count)
         generators = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
-        return UniformSampler(region, "the set of initial states").draw(generators)
-    low, high = region.bounds
+        points = UniformSampler(region, "the set of initial states").draw(generators)
+        nearer = 0.5 ** (1 + np.arange(count // 2) % _NEARER)
+        points[: count // 2] *= nearer[:, None]
+        points[0] = 0.0
+        return points
+    low, high = (
+        extreme(bound, 0.0) for extreme, bound in zip((np.minimum, np.maximum), region.bounds, strict=True)
+    )
     side = round(count ** (1 / problem.n))
     axes = [np.linspace(a, b, side + 2)[1:-1] for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, problem.n)
-    return points[region.contains(points)]
+    return points[_on_the_way(problem, points)]
 
 
 def _largest(problem: ControlProblem, norm: Norm, points: Array, search: Search) -> tuple[float, Array]:

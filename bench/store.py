@@ -116,7 +116,8 @@ def open_store(path: str | os.PathLike[str], manifest: Mapping[str, Any]) -> Sto
         if found["chunks"] != asked["chunks"]:
             raise ValueError(
                 f"out={str(path)!r} holds a sweep over other experiments (study {found['study']!r}); "
-                f"pass another directory, or the same options as before to resume it"
+                f"pass another directory, or the same options as before to resume it (repetitions and sizes "
+                f"cannot be added: which experiments train together depends on all of them)"
             )
         return store
     if store.path.exists() and any(store.path.iterdir()):

@@ -86,6 +86,13 @@ def generate(
             partial directory was made by another plan.
     """
     _require_counts(episodes=episodes, steps=steps, shard_size=shard_size)
+    if not hasattr(expert_config, "build"):
+        raise ValueError(
+            f"expert_config must be a config, such as mpc.Barrier(eta=0.1), which the dataset keeps; got "
+            f"{type(expert_config).__name__}"
+        )
+    if not isinstance(accept, Status):
+        raise ValueError(f"accept must be a mpc.Status, such as Status.optimal, got {accept!r}")
     require_vacant(path)
     plan = Plan(problem, system, expert_config, rep, episodes, steps, shard_size, disturbance, accept.name)
     expert = expert_config.build(problem)

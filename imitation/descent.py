@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from imitation.memory import keep_freed
-from imitation.optim.contract import Objective, Params, Rule, require_offers
+from imitation.optim.contract import Objective, Params, Rule, require_offers, require_step
 from imitation.optim.draws import asked, asked_first, drawn
 from imitation.optim.flat import FlatObjective, Layout
 from mpc.seeds import integer_seed
@@ -58,7 +58,8 @@ def descent(
         reps: the members' repetitions, which seed their draws ``('draws', rep)``.
 
     Raises:
-        ValueError: before the first step, where the rule needs what the objective lacks.
+        ValueError: before the first step, where the rule needs what the objective lacks; after it, where
+            what it returned is not what a rule returns.
     """
     keep_freed()
     layout = Layout.of(params)
@@ -72,5 +73,8 @@ def descent(
         if not number:
             require_offers(rule, seen)
         draws = drawn(each_step, generators, dtype)
-        at, state, info = rule.update(state, at, seen, rate(number), draws)
+        found = rule.update(state, at, seen, rate(number), draws)
+        if not number:
+            require_step(rule, at, found)
+        at, state, info = found
         yield Step(number + 1, info, rule, layout, state, at)

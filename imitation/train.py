@@ -98,6 +98,8 @@ def train(
     """
     if not members:
         raise ValueError("members must hold at least one Member(rollouts, rep)")
+    for member in members:
+        _require_member(member, learner)
     prepared = [_prepare(problem, learner, member, expert) for member in members]
     groups = _groups(prepared)
     total = sum(prepared[group[0]].steps for group in groups)
@@ -110,6 +112,32 @@ def train(
         for place, k in enumerate(group):
             params[k], buffers[k], history[k] = (_member(part, place) for part in trained)
     return Trained(learner, problem, _joined(params), _joined(buffers), History(**_joined(history)))
+
+
+def _require_member(member: Member, learner: BehaviourCloning) -> None:
+    """Raise ValueError where a member is none, or cannot be trained."""
+    if not isinstance(member, Member):
+        raise ValueError(f"members must be Member(rollouts, rep), got {_told(member)}")
+    if not isinstance(member.rollouts, Rollouts):
+        raise ValueError(
+            f"Member(rollouts=...) must be Rollouts, got {_told(member.rollouts)}; of a Dataset pass "
+            f"dataset.rollouts()"
+        )
+    optimizer = learner.optimizer if member.optimizer is None else member.optimizer
+    if isinstance(optimizer, type) or not (hasattr(optimizer, "rule") and hasattr(optimizer, "lr")):
+        raise ValueError(
+            f"optimizer must be a config with lr and rule(), as those of imitation.optim, got "
+            f"{_told(optimizer)}; a torch.optim.Optimizer class goes into optim.Foreign(cls, arguments)"
+        )
+    lr = member.lr
+    if lr is not None and not (isinstance(lr, int | float) and 0 < lr < float("inf")):
+        raise ValueError(f"Member(lr=...) must be a positive number or None, got {_told(lr)}")
+
+
+def _told(value: object) -> str:
+    """A value in an error, or its type where it is large."""
+    small = isinstance(value, int | float | str | type | None)
+    return repr(value) if small else f"a {type(value).__name__}"
 
 
 def _prepare(
@@ -259,12 +287,12 @@ class _Run:
         self, before: Params, now: Params, seen: dict[int, dict[str, np.ndarray]]
     ) -> tuple[Params, np.ndarray]:
         """What to deploy at this point of the history, and its loss ``(K,)``: the weights as they are now, or
-        each member's best so far."""
+        each member's best so far, which a loss that is no number never is."""
         loss = self.validation(now)
         if self.learner.keep == "last" or not seen:
             return now, loss
         least = seen[max(seen)]["validation"]
-        better = ~(loss >= least)
+        better = (loss < least) | np.isnan(least)
         return picked(torch.from_numpy(better), now, before), np.where(better, loss, least)
 
     def _trained(self, params: Params, history: dict[str, np.ndarray]) -> Trained:

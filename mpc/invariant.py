@@ -76,7 +76,9 @@ def control_invariant(
     """
     here = _minimal(problem.X.G, problem.X.h)
     for _ in range(max_steps):
-        earlier = predecessors(problem, here)
+        earlier = _eliminated(problem, here, max_facets)
+        if earlier is None:
+            break
         if _within(here, earlier.G, earlier.h, tolerance):
             return here
         here = _both(earlier, problem.X)
@@ -89,22 +91,33 @@ def control_invariant(
     )
 
 
-def feasible_set(problem: ControlProblem, steps: int | None = None) -> Polytope:
+def feasible_set(problem: ControlProblem, steps: int | None = None, max_facets: int = 1000) -> Polytope:
     """All states ``x_0`` from which a plan of ``steps`` steps exists (by default the horizon N).
 
     X holds at k = 1..N, Xf at N, U and XU at k = 0..N-1; ``x_0`` need not be in X. It is where
     ``OnlineExpert`` has labels.
 
+    Args:
+        max_facets: when to give up, of this set or of one on the way to it; one step from a set of 1000 takes
+            seconds to minutes, and the next set has more.
+
     Raises:
-        ValueError: if no state has a plan, or ``steps < 1``.
+        ValueError: if no state has a plan, ``steps < 1``, or the limit is hit.
     """
     N = problem.N if steps is None else steps
     if N < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     here = _minimal(problem.X.G, problem.X.h) if problem.Xf is None else _both(problem.Xf, problem.X)
-    for _ in range(N - 1):
-        here = _both(predecessors(problem, here), problem.X)
-    return predecessors(problem, here)
+    for step in range(N):
+        found = _eliminated(problem, here, max_facets)
+        if found is None:
+            raise ValueError(
+                f"the set of states with a plan of {N} steps has too many facets to list: more than "
+                f"max_facets={max_facets} at {step + 1} steps ({problem.n} states); ask for fewer steps or "
+                f"raise max_facets, or have states tested one by one by mpc.online.feasible(problem, x)"
+            )
+        here = found if step == N - 1 else _both(found, problem.X)
+    return here
 
 
 def predecessors(problem: ControlProblem, target: Polytope) -> Polytope:
@@ -115,6 +128,13 @@ def predecessors(problem: ControlProblem, target: Polytope) -> Polytope:
     Raises:
         ValueError: if there is no such state.
     """
+    found = _eliminated(problem, target, None)
+    assert found is not None
+    return found
+
+
+def _eliminated(problem: ControlProblem, target: Polytope, max_facets: int | None) -> Polytope | None:
+    """``Pre(target)``, or None once there are more than ``max_facets`` while inputs are eliminated."""
     A, B, n, m = problem.system.A, problem.system.B, problem.n, problem.m
     rows = [
         np.hstack([target.G @ A, target.G @ B]),
@@ -125,6 +145,8 @@ def predecessors(problem: ControlProblem, target: Polytope) -> Polytope:
         rows, bounds = [*rows, problem.XU.G], [*bounds, problem.XU.h]
     G, h = np.vstack(rows), np.concatenate(bounds)
     for column in range(n + m - 1, n - 1, -1):
+        if max_facets is not None and len(h) > max_facets + len(problem.U.h):
+            return None
         G, h = eliminated(G, h, column)
     return _minimal(G, h)
 

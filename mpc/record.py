@@ -1,15 +1,23 @@
 """Frozen configs as canonical JSON and back: manifests, checkpoints and keys all use this form."""
 
 import hashlib
+import inspect
 import json
+import sys
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+_OWN = {"mpc", "envs", "imitation", "bench"}
+
 
 def to_record(config: Any) -> Any:
     """A JSON-able form of nested frozen dataclasses; each carries its class name under ``type``.
+
+    Classes from elsewhere also carry their module and the hash of its source, so that results of a rule that
+    has been changed since are not taken for its own.
 
     Raises:
         ValueError: for anything that has no canonical form (lambdas, open files, arbitrary objects).
@@ -18,7 +26,7 @@ def to_record(config: Any) -> Any:
         return config.record()
     if is_dataclass(config) and not isinstance(config, type):
         named = {field.name: to_record(getattr(config, field.name)) for field in fields(config)}
-        return {"type": type(config).__name__, **named}
+        return {"type": type(config).__name__, **_origin(type(config)), **named}
     if isinstance(config, tuple | list):
         return [to_record(item) for item in config]
     if isinstance(config, dict):
@@ -31,6 +39,18 @@ def to_record(config: Any) -> Any:
         f"{config!r} of type {type(config).__name__} has no canonical form; "
         f"configs hold numbers, text, tuples and other frozen dataclasses"
     )
+
+
+@cache
+def _origin(cls: type) -> dict[str, str]:
+    """Nothing for a class of the project; of others the module and the hash of its source, if it has one."""
+    if cls.__module__.split(".")[0] in _OWN:
+        return {}
+    try:
+        source = inspect.getsource(sys.modules[cls.__module__])
+    except (OSError, TypeError):  # defined at a prompt: no later process can meet it
+        return {"module": cls.__module__}
+    return {"module": cls.__module__, "source": hashlib.sha256(source.encode()).hexdigest()}
 
 
 def from_record(record: Any, types: tuple[type, ...]) -> Any:

@@ -60,6 +60,8 @@ def test_mistyped_options_are_refused(capsys, tmp_path):
         (["systems", "--system", "doubble"], "error: unknown system 'doubble'"),
         (["report", "nowhere"], "error: 'nowhere' is not a sweep's store"),
         (["train", "nowhere"], "error: there is no dataset at nowhere"),
+        (["evaluate", "p.pt", "--system", "d", "--steps", "0"], "error: --steps must be at least 1, got 0"),
+        (["evaluate", "p.pt", "--system", "d", "--json", "x/y"], "error: --json x/y lies in a folder that"),
         (["evaluate", "p.pt"], "error: pass one of --dataset DIR and --system NAME"),
         (
             ["generate", "--out", "d", "--to", "minari"],

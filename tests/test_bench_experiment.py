@@ -2,11 +2,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from bench.experiment import LARGEST_CHUNK, Experiment, divide, expert_kind, expert_label, expert_smoothing
-from imitation.learners.configs import BehaviourCloning
+from bench.experiment import (
+    LARGEST_CHUNK,
+    Experiment,
+    divide,
+    expert_kind,
+    expert_label,
+    expert_smoothing,
+    learner_label,
+)
+from imitation.learners.configs import BehaviourCloning, Dagger
+from imitation.optim import Foreign, Sgd
 from mpc.catalogue import SystemSpec, double_integrator
 from mpc.configs import Barrier, Explicit, Linear, Lqr, Online, Smoothed
+from mpc.record import key_of
 
 BASE = Experiment(
     "demo", SystemSpec("double_integrator"), Online(), BehaviourCloning(), demonstrations=5, steps=20
@@ -83,6 +94,18 @@ def test_no_chunk_is_larger_than_allowed():
 def test_labels_of_experts(config, label, kind, smoothing):
     assert (expert_label(config), expert_kind(config)) == (label, kind)
     assert expert_smoothing(config) == smoothing if smoothing else np.isnan(expert_smoothing(config))
+
+
+@pytest.mark.parametrize(
+    ("learner", "label"),
+    [
+        (BehaviourCloning(), "BehaviourCloning AdamW "),
+        (BehaviourCloning(optimizer=Foreign(torch.optim.SGD, (("lr", 0.1),))), "BehaviourCloning SGD "),
+        (Dagger(BehaviourCloning(optimizer=Sgd())), "Dagger Sgd "),
+    ],
+)
+def test_labels_of_learners_name_their_optimizer_and_tell_all_options_apart(learner, label):
+    assert learner_label(learner) == label + key_of(learner)[:6]
 
 
 def test_different_gains_have_different_labels():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.smoothness import Search, cover, expert_smoothness
+from bench.smoothness import Search, _on_the_way, cover, expert_smoothness
+from mpc import LqrExpert, OnlineExpert
 from mpc.catalogue import double_integrator, triangular
 from mpc.expert import Control
 from mpc.polytope import Polytope
@@ -66,4 +67,24 @@ def test_the_search_is_repeatable_and_stays_inside():
     problem = triangular(3)
     points = cover(problem, 50)
     assert points.shape == (50, 3)
-    assert problem.initial_set.contains(points).all()
+    outside = ~problem.initial_set.contains(points)
+    assert outside.sum() == 25  # on the way from there to the origin
+    bounds = problem.initial_set.bounds
+    halved = points[1:25] * 2.0 ** (1 + np.arange(1, 25) % 8)[:, None]
+    assert (halved >= bounds[0]).all()
+    assert (halved <= bounds[1]).all()
+
+
+def test_states_are_of_interest_on_the_way_to_the_origin_only():
+    x = np.array([[0.0, 0.0], [0.5, 0.5], [1.0, 1.5], [2.0, 2.5], [3.5, 2.0], [-0.5, -0.5], [0.1, 1.0]])
+    problem = double_integrator().with_(initial=Polytope.box([1.0, 1.0], [3.0, 3.0]))
+    assert _on_the_way(problem, x).tolist() == [True, True, True, True, False, False, False]
+    corner = double_integrator().with_(initial=Polytope.box([0.0, -1.0], [2.0, 1.0]))
+    assert _on_the_way(corner, x[:6]).tolist() == [True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize("d", [3, 5])
+def test_where_all_initial_states_saturate_the_law_is_as_steep_as_lqr_on_their_way(d):
+    problem = triangular(d)
+    gain = np.linalg.norm(LqrExpert(problem).K, 2)
+    assert expert_smoothness(problem, OnlineExpert(problem)).jacobian >= gain * (1 - 1e-9)

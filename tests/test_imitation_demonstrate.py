@@ -179,6 +179,10 @@ def test_bad_input_leaves_nothing_behind(tmp_path):
     nowhere = PROBLEM.with_(initial=Polytope.box([9.5, 9.5], [10, 10]))
     with pytest.raises(ValueError, match="has a plan within the constraints"):
         generate(tmp_path / "data", nowhere, Online(), "di", 0, 3, 3)
+    with pytest.raises(ValueError, match=r"must be a config, such as .* got OnlineExpert"):
+        generate(tmp_path / "data", PROBLEM, OnlineExpert(PROBLEM), "di", 0, 3, 3)
+    with pytest.raises(ValueError, match=r"accept must be a mpc\.Status, .*got 'optimal'"):
+        generate(tmp_path / "data", PROBLEM, Online(), "di", 0, 3, 3, accept="optimal")
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="mine exists; choose another"):
         generate(tmp_path / "mine", PROBLEM, Online(), "di", 0, 3, 3)

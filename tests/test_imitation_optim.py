@@ -394,10 +394,11 @@ def test_foreign_lbfgs_evaluates_its_closure_as_often_as_it_likes():
     assert gap.abs().max() < 1e-5
 
 
-def test_a_schedule_multiplies_the_foreign_rates():
+def test_another_rate_takes_the_place_of_the_foreign_class_s():
     config = Foreign(torch.optim.SGD, (("lr", 0.02),))
+    assert (config.lr, Foreign(torch.optim.SGD).lr, Foreign(torch.optim.LBFGS).lr) == (0.02, 1e-3, 1.0)
     torch.testing.assert_close(
-        run(config, [1], lr=0.5), run(Foreign(torch.optim.SGD, (("lr", 0.01),)), [1]), rtol=1e-12, atol=0
+        run(config, [1], lr=0.01), run(Foreign(torch.optim.SGD, (("lr", 0.01),)), [1]), rtol=1e-12, atol=0
     )
 
 

@@ -1,5 +1,6 @@
 """The contract tried from outside: other people's optimizers, and a user's own in a separate file."""
 
+import linecache
 import sys
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from imitation.optim import Foreign
 from imitation.policies.configs import Mlp
 from imitation.train import Member, train
 from mpc import BarrierExpert, catalogue
+from mpc.record import key_of, to_record
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -60,10 +62,6 @@ class OwnRule(Rule):
         moved = {n: p - lr * grads[n] / (length[n] + 1e-12) for n, p in params.items()}
         return moved, state, {"loss": loss}
 
-    @property
-    def elementwise(self):
-        return False
-
     def state_bytes(self, params):
         return 0
 
@@ -93,6 +91,33 @@ def test_a_policy_is_trained_by_an_optimizer_from_elsewhere(name, members):
     history = trained(members, CLASSES[name]).history
     assert (history.loss[:, -1] < history.loss[:, 0] / 3).all()
     assert (history.validation[:, -1] < history.validation[:, 0]).all()
+
+
+@pytest.mark.parametrize("arguments", [(("lr", 0.05),), ()], ids=["given", "default"])
+def test_a_member_s_rate_is_the_rate_of_a_foreign_class_too(members, arguments):
+    member = replace(members[0], lr=0.02)
+    theirs = trained([member], Foreign(torch.optim.SGD, arguments))
+    ours = trained([member], optim.Sgd())
+    np.testing.assert_allclose(theirs.history.loss, ours.history.loss, rtol=1e-9)
+    own = trained(members[:1], Foreign(torch.optim.SGD, arguments))
+    ours = trained([replace(members[0], lr=0.05 if arguments else 1e-3)], optim.Sgd())
+    np.testing.assert_allclose(own.history.loss, ours.history.loss, rtol=1e-9)
+
+
+def test_a_rule_that_has_changed_has_another_key(tmp_path, monkeypatch):
+    keys = []
+    for version in (OWN, OWN.replace("1e-12", "1e-9")):
+        (tmp_path / "own_config.py").write_text(version)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        sys.modules.pop("own_config", None)
+        import own_config
+
+        linecache.clearcache()
+        record = to_record(replace(LEARNER, optimizer=own_config.Own()))["optimizer"]
+        assert record["module"] == "own_config"
+        keys.append(key_of(own_config.Own()))
+    assert keys[0] != keys[1]
+    del sys.modules["own_config"]
 
 
 def test_what_schedulefree_deploys_is_its_average(members):

@@ -179,6 +179,8 @@ def test_what_cannot_be_had_is_an_error_that_says_what_to_do():
         control_invariant(problem.with_(X=Polytope.box([1, 1], [10, 10]), initial=None))
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         feasible_set(problem, 0)
+    with pytest.raises(ValueError, match=r"max_facets=20 at \d+ steps \(3 states\); ask for fewer steps"):
+        feasible_set(PROBLEMS["triangular"], max_facets=20)
 
 
 # What they are made of.

@@ -50,6 +50,11 @@ class Evaluate:
             raise ValueError("pass one of --dataset DIR and --system NAME, to say what to test on")
         if self.dataset is not None and self.expert is not None:
             raise ValueError("--dataset names the expert already; leave out expert:..., or pass --system")
+        for option, count in (("--episodes", self.episodes), ("--steps", self.steps)):
+            if count < 1:
+                raise ValueError(f"{option} must be at least 1, got {count}")
+        if self.json is not None and not self.json.parent.is_dir():
+            raise ValueError(f"--json {self.json} lies in a folder that does not exist; make it first")
         from imitation.checkpoint import load_controller, read_checkpoint
 
         name, problem, config = self._setting()

@@ -46,8 +46,14 @@ class Train:
         rollouts = dataset.rollouts(self.demonstrations)
         with counting("gradient steps") as advance:
             learned = self._learn(dataset, rollouts, advance)
-        save_policy(self.out, learned, 0)
         history = learned.last.history
+        if not all(bool(weights.isfinite().all()) for weights in learned.last.params.values()):
+            raise ValueError(
+                f"training diverged: weights are not finite after {history.steps[0, -1]} steps, and nothing "
+                f"was written; lower the learning rate (--learner.optimizer.lr), or clip gradients "
+                f"(learner.optimizer:clipped)"
+            )
+        save_policy(self.out, learned, 0)
         print(
             f"{self.out}: loss {history.loss[0, -1]:.3g}, held out {history.validation[0, -1]:.3g} "
             f"after {history.steps[0, -1]} steps on {rollouts.episodes} episodes, {learned.queries[0]} labels"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from imitation.optim.algebra import running, size, zeros
-from imitation.optim.contract import Draws, Objective, Params, Rule, per_member
+from imitation.optim.contract import Draws, Elementwise, Objective, Params, per_member
 from imitation.optim.fused import one_pass
 
 
@@ -38,7 +38,7 @@ class AdamWState:
 
 
 @dataclass(frozen=True)
-class AdamWRule(Rule):
+class AdamWRule(Elementwise):
     """The update rule; the fields are those of ``imitation.optim.AdamW``.
 
     Args:

@@ -121,8 +121,11 @@ class Rule(Protocol):
 
     @property
     def elementwise(self) -> bool:
-        """Whether one flat ``(K, P)`` buffer may stand for the named tensors: shapes do not matter to it."""
-        return True
+        """Whether one flat ``(K, P)`` buffer may stand for the named tensors: shapes do not matter to it.
+
+        Such a rule steps a few times as fast (``Elementwise``); one that looks at layers must not say so.
+        """
+        return False
 
     def asks(self, params: Params) -> dict[str, Draw]:
         """The draws that each ``update`` takes."""
@@ -158,6 +161,14 @@ class Rule(Protocol):
         ...
 
 
+class Elementwise(Rule, Protocol):
+    """A rule that treats every weight alike, whatever tensor it lies in: it may be handed one flat buffer."""
+
+    @property
+    def elementwise(self) -> bool:
+        return True
+
+
 def require_offers(rule: Rule, objective: Objective) -> None:
     """Raise ValueError, before the first step, where the rule needs what the objective lacks."""
     missing = sorted(rule.needs - objective.offers)
@@ -166,6 +177,22 @@ def require_offers(rule: Rule, objective: Objective) -> None:
             f"{type(rule).__name__} needs {missing} of its objective, {type(objective).__name__} offers "
             f"{sorted(objective.offers)}; pass an objective that offers them"
         )
+
+
+def require_step(rule: Rule, params: Params, step: object) -> None:
+    """Raise ValueError where what ``update`` gave for ``params`` is not what a rule gives."""
+    name = f"{type(rule).__name__}.update"
+    if not (isinstance(step, tuple) and len(step) == 3):
+        raise ValueError(f"{name} must return (params, state, info), got {type(step).__name__}")
+    moved, _, info = step
+    asked, got = ({n: tuple(p.shape) for n, p in group.items()} for group in (params, moved))
+    if got != asked:
+        raise ValueError(f"{name} must return weights of the names and shapes {asked}, got {got}")
+    K = next(iter(asked.values()))[0]
+    loss = info.get("loss")
+    if not isinstance(loss, Tensor) or loss.shape != (K,):
+        shape = tuple(loss.shape) if isinstance(loss, Tensor) else loss
+        raise ValueError(f'{name} must return info["loss"], one for each of the {K} members, got {shape}')
 
 
 def per_member(value: float | Tensor, like: Tensor) -> float | Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from imitation.optim.algebra import Scalar, clamped, dot, norm, over, plus, size, times, zeros
-from imitation.optim.contract import Draw, Draws, Objective, Params, Rule
+from imitation.optim.contract import Draw, Draws, Elementwise, Objective, Params
 from imitation.optim.fused import one_pass
 
 
@@ -46,7 +46,7 @@ class LeaderState:
 
 
 @dataclass(frozen=True)
-class LeaderRule(Rule):
+class LeaderRule(Elementwise):
     """Args:
     discount: b.
     clip: R in parts of D; infinite for b-FTRL, which does not clip.

@@ -20,7 +20,10 @@ class ForeignState:
 
 @dataclass(frozen=True)
 class ForeignRule(Rule):
-    """Runs ``cls(params, **arguments).step(closure)``; ``lr`` multiplies the rates of its groups.
+    """Runs ``cls(params, **arguments).step(closure)``.
+
+    The rates of its groups are multiplied by the rate asked for over ``lr``, the one that the class was given
+    or has by default.
 
     Unlike the suite's rules it is not pure: the optimizer object in the state changes as it steps.
     Optimizers with ``train()`` and ``eval()`` (schedule-free ones) are switched to read the weights to
@@ -29,6 +32,7 @@ class ForeignRule(Rule):
 
     cls: type
     arguments: tuple[tuple[str, Any], ...] = ()
+    lr: float = 1.0
 
     @property
     def vectorises(self) -> bool:
@@ -63,7 +67,7 @@ class ForeignRule(Rule):
         losses: list[Tensor] = []
         for group, rate in zip(state.optimizer.param_groups, state.rates, strict=True):
             if "lr" in group:
-                group["lr"] = rate * float(lr)
+                group["lr"] = rate * (float(lr) / self.lr)
 
         def closure() -> Tensor:
             loss, grads = objective.loss_and_grad(_stacked(state.leaves))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from imitation.optim.algebra import Scalar, dot, over, plus, times, zeros
-from imitation.optim.contract import Draws, Objective, Params, Rule
+from imitation.optim.contract import Draws, Elementwise, Objective, Params
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class NoState:
 
 
 @dataclass(frozen=True)
-class GaussNewtonRule(Rule):
+class GaussNewtonRule(Elementwise):
     """Args:
     damping: added to the diagonal of G, in the units of G.
     iterations: of conjugate gradients, from 0.

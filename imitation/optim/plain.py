@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from imitation.optim.algebra import decayed, plus, running, size, zeros
-from imitation.optim.contract import Draws, Objective, Params, Rule
+from imitation.optim.contract import Draws, Elementwise, Objective, Params
 from imitation.optim.fused import one_pass
 
 
@@ -38,7 +38,7 @@ class Momentum:
 
 
 @dataclass(frozen=True)
-class SgdRule(Rule):
+class SgdRule(Elementwise):
     """``m = mu m + g``, then ``theta -= lr m``, or with Nesterov ``theta -= lr (g + mu m)``.
 
     ``g`` holds the gradient of ``weight_decay/2 ||theta||^2`` too, as in ``torch.optim.SGD``.
@@ -78,7 +78,7 @@ class SgdRule(Rule):
 
 
 @dataclass(frozen=True)
-class SignRule(Rule):
+class SignRule(Elementwise):
     """``m = mu m + (1 - mu) g``, ``theta -= lr (sign m + wd theta)`` (Bernstein et al., arXiv 1802.04434)."""
 
     momentum: float
@@ -102,7 +102,7 @@ class SignRule(Rule):
 
 
 @dataclass(frozen=True)
-class LionRule(Rule):
+class LionRule(Elementwise):
     """``theta -= lr (sign(b1 m + (1 - b1) g) + wd theta)``, ``m = b2 m + (1 - b2) g`` (arXiv 2302.06675)."""
 
     beta1: float

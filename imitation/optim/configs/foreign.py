@@ -49,14 +49,19 @@ class Foreign:
 
     @property
     def lr(self) -> float:
-        """1: a schedule multiplies the rates that the class was given, or has by default."""
-        return 1.0
+        """The argument ``lr``, or the default that the class has for it; 1 where it has none.
+
+        Another rate, a schedule's or a member's, multiplies the rates of all groups of parameters alike.
+        """
+        known = inspect.signature(self.cls).parameters.get("lr")
+        lr = dict(self.arguments).get("lr", None if known is None else known.default)
+        return float(lr) if isinstance(lr, int | float) and lr > 0 else 1.0
 
     def rule(self) -> "ForeignRule":
         """The class behind the interface of a rule (``vectorises`` is False)."""
         from imitation.optim.foreign import ForeignRule
 
-        return ForeignRule(self.cls, self.arguments)
+        return ForeignRule(self.cls, self.arguments, self.lr)
 
     def build(
         self, params: "Iterable[torch.Tensor]", objective: "Objective | None" = None, seed: int = 0
