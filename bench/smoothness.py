@@ -124,9 +124,7 @@ def cover(problem: ControlProblem, count: int) -> Array:
         points[: count // 2] *= nearer[:, None]
         points[0] = 0.0
         return points
-    low, high = (
-        extreme(bound, 0.0) for extreme, bound in zip((np.minimum, np.maximum), region.bounds, strict=True)
-    )
+    low, high = np.minimum(region.bounds[0], 0), np.maximum(region.bounds[1], 0)
     side = round(count ** (1 / problem.n))
     axes = [np.linspace(a, b, side + 2)[1:-1] for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, problem.n)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ def _require_member(member: Member, learner: BehaviourCloning) -> None:
             f"{_told(optimizer)}; a torch.optim.Optimizer class goes into optim.Foreign(cls, arguments)"
         )
     lr = member.lr
-    if lr is not None and not (isinstance(lr, int | float) and 0 < lr < float("inf")):
+    if lr is not None and not (isinstance(lr, Real) and 0 < lr < float("inf")):
         raise ValueError(f"Member(lr=...) must be a positive number or None, got {_told(lr)}")
 
 

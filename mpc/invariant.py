@@ -144,8 +144,9 @@ def _eliminated(problem: ControlProblem, target: Polytope, max_facets: int | Non
     if problem.XU is not None:
         rows, bounds = [*rows, problem.XU.G], [*bounds, problem.XU.h]
     G, h = np.vstack(rows), np.concatenate(bounds)
+    others = len(h) - len(target.h)
     for column in range(n + m - 1, n - 1, -1):
-        if max_facets is not None and len(h) > max_facets + len(problem.U.h):
+        if max_facets is not None and len(h) - others > max_facets:
             return None
         G, h = eliminated(G, h, column)
     return _minimal(G, h)
