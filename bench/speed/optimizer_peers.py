@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from imitation.optim.contract import Params
+from imitation.policies.configs import Mlp
 
 Build = Callable[[Params, Params], Callable[[], object]]
 """From weights and gradients ``(1, ...)`` of one model to its step."""
@@ -24,11 +26,24 @@ class Peer:
     fused: Build | None = None
 
 
-def plain_gradient(batch: int) -> Callable[[], object]:
-    """Autograd's gradient of ``nn.Sequential``, the network of the table, on a minibatch."""
-    hidden = [layer for _ in range(2) for layer in (nn.Linear(64, 64), nn.GELU())]
-    model = nn.Sequential(nn.Linear(2, 64), nn.GELU(), *hidden, nn.Linear(64, 1))
-    x, u = torch.randn(batch, 2), torch.randn(batch, 1)
+def layer_sizes(network: Mlp, inputs: int, outputs: int) -> list[int]:
+    """Of what goes into each layer, and out of the last."""
+    return [inputs, *[network.width] * (network.depth - 1), outputs]
+
+
+def plain_network(network: Mlp, inputs: int, outputs: int) -> nn.Sequential:
+    """The layers of a policy as a user of torch writes them, without its scaling."""
+    bend = {"gelu": nn.GELU, "tanh": nn.Tanh, "relu": nn.ReLU}[network.activation]
+    layers: list[nn.Module] = []
+    for a, b in pairwise(layer_sizes(network, inputs, outputs)):
+        layers += [nn.Linear(a, b), bend()]
+    return nn.Sequential(*layers[:-1])
+
+
+def plain_gradient(network: Mlp, inputs: int, outputs: int, batch: int) -> Callable[[], object]:
+    """Autograd's gradient of ``nn.Sequential`` on a minibatch."""
+    model = plain_network(network, inputs, outputs)
+    x, u = torch.randn(batch, inputs), torch.randn(batch, outputs)
 
     def step() -> None:
         model.zero_grad()

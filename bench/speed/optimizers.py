@@ -38,6 +38,7 @@ from imitation.population import stacked
 from imitation.samples import Samples
 
 _NAN = float("nan")
+_NETWORK, _STATES, _INPUTS = Mlp(), 2, 1
 _STEPS = 10
 POPULATIONS = 1, 8, 64
 RULES: dict[str, Config] = {
@@ -143,12 +144,13 @@ class Population:
     @classmethod
     def of(cls, members: int, batch: int) -> "Population":
         rng = np.random.default_rng(0)
-        policies = [Mlp().build(2, 1) for _ in range(members)]
+        policies = [_NETWORK.build(_STATES, _INPUTS) for _ in range(members)]
         for k, policy in enumerate(policies):
             policy.draw(torch.Generator().manual_seed(k))
             policy.to(torch.float32)
         params, buffers = stacked(policies)
-        data = [Samples(rng.normal(size=(4 * batch, 2)), rng.normal(size=(4 * batch, 1))) for _ in policies]
+        sizes = (4 * batch, _STATES), (4 * batch, _INPUTS)
+        data = [Samples(*(rng.normal(size=size) for size in sizes)) for _ in policies]
         cloning = Cloning.of(policies[0], buffers, data, torch.float32)
         objective = cloning.objective(torch.arange(batch).expand(members, batch))
         return cls(params, objective, objective.loss_and_grad(params))
@@ -175,7 +177,7 @@ def measure(name: str, populations: Sequence[Population], settings: Settings) ->
         ]
         if plain:
             contestants.append(Contestant(stepper(config, one, one.free()), _STEPS * one.members))
-    contestants.append(Contestant(plain_gradient(settings.batch), 1))
+    contestants.append(Contestant(plain_gradient(_NETWORK, _STATES, _INPUTS, settings.batch), 1))
     for build in (peer.step, peer.fused):
         if build is not None:
             contestants.append(Contestant(build(populations[0].params, populations[0].gradients[1]), 1))

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.speed.optimizer_peers import layer_sizes, plain_network
 from bench.speed.table import short, write_plain
 from bench.speed.timing import Contestant, in_turn
 from imitation.descent import descent
@@ -151,12 +152,7 @@ def population_steps(network: Mlp, data: Samples, batch: int, members: int) -> C
 
 def plain_steps(network: Mlp, data: Samples, batch: int, fused: bool) -> Callable[[], object]:
     """Steps of one ``nn.Sequential``."""
-    bend = {"gelu": nn.GELU, "tanh": nn.Tanh, "relu": nn.ReLU}[network.activation]
-    sizes = _sizes(network)
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), bend()]
-    model = nn.Sequential(*layers[:-1])
+    model = plain_network(network, _STATES, _INPUTS)
     options = {"fused": True} if fused else {"foreach": True}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, **options)  # type: ignore[arg-type]
     x, u = (torch.from_numpy(rows).float() for rows in (data.x, data.u))
@@ -174,27 +170,22 @@ def plain_steps(network: Mlp, data: Samples, batch: int, fused: bool) -> Callabl
 
 def product_steps(network: Mlp, batch: int, members: int) -> Callable[[], object]:
     """The matrix products of a step alone: ``H W``, ``H' D`` and ``D W'`` of each layer."""
-    layers: list[tuple[Tensor, Tensor, Tensor]] = []
-    for inputs, outputs in pairwise(_sizes(network)):
+    layers: list[tuple[Tensor, ...]] = []
+    for inputs, outputs in pairwise(layer_sizes(network, _STATES, _INPUTS)):
         shapes = (members, batch, inputs), (members, inputs, outputs), (members, batch, outputs)
-        layers.append(tuple(torch.randn(shape) for shape in shapes))  # type: ignore[arg-type]
+        h, weight, slope = (torch.randn(shape) for shape in shapes)
+        few, many = sorted((h, slope), key=lambda rows: rows.shape[-1])  # the order that is quicker by far
+        layers.append((h, weight, slope, few, many))
 
     def steps() -> None:
         for _ in range(_STEPS):
-            for i, (h, weight, slope) in enumerate(layers):
+            for i, (h, weight, slope, few, many) in enumerate(layers):
                 torch.bmm(h, weight)
-                few, many = sorted((h, slope), key=lambda rows: rows.shape[-1])
-                torch.bmm(
-                    few.mT, many
-                )  # in this order MKL takes a sixth of the time where few has one column
+                torch.bmm(few.mT, many)
                 if i:
                     torch.bmm(slope, weight.mT)
 
     return steps
-
-
-def _sizes(network: Mlp) -> list[int]:
-    return [_STATES, *[network.width] * (network.depth - 1), _INPUTS]
 
 
 def _of_package(python: Path, batch: int) -> Row:
